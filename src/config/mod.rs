@@ -1,0 +1,5 @@
+//! Typed configuration, and how layers of text become it.
+
+mod model;
+
+pub use model::*;

@@ -1,0 +1,224 @@
+//! The typed configuration: every value here is legal.
+//!
+//! Holds what the rest of the program reads. Never text, files or layers:
+//! those are turned into this, or refused, by the rest of this room.
+
+use std::time::Duration;
+
+use crate::spec::Spec;
+
+/// The effective configuration of one service.
+///
+/// Time-outs and rates of zero in a file are `None` here ("off").
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The groups to serve, in the order of the files that named them.
+    pub groups: Vec<Group>,
+    /// Specs whose endpoints are removed from every group (`--exclude`).
+    pub excludes: Vec<Spec>,
+    /// `[threads]`
+    pub threads: Threads,
+    /// `[chunks]`
+    pub chunks: Chunks,
+    /// `[retry]`
+    pub retry: Retry,
+    /// `[coverage]`
+    pub coverage: Coverage,
+    /// `[session]`
+    pub session: Session,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[udp]`
+    pub udp: Udp,
+    /// `[shutdown]`
+    pub shutdown: Shutdown,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// A named `[[listen]]` table.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Group {
+    /// Unique; `[a-z0-9-]`, at most 64 characters.
+    pub name: String,
+    /// What it serves; specs that begin with `!` remove from every group.
+    pub specs: Vec<Spec>,
+    /// How it serves it.
+    pub settings: ListenSettings,
+}
+
+/// The keys of `[listen_defaults]`, which every group may override.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenSettings {
+    /// What a session does with what it reads. Default echo.
+    pub mode: Mode,
+    /// Ends a session when it is seen; empty = never. At most 4096 bytes.
+    pub termination: Vec<u8>,
+    /// Bind addresses that no interface has yet (`IP_FREEBIND`, ip(7)).
+    pub freebind: bool,
+    /// Length of the queue of established, not yet accepted connections;
+    /// `None` = `net.core.somaxconn` (listen(2)). 1 to 65535.
+    pub backlog: Option<u16>,
+    /// What a bind failure means for the rest of its chunk.
+    pub on_bind_error: OnBindError,
+}
+
+/// What a session does with what it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Every byte comes back.
+    Echo,
+    /// Bytes are counted and dropped.
+    Discard,
+}
+
+/// What a bind failure means for the chunk's other endpoints of that group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBindError {
+    /// They serve; only the failed one is retried.
+    Keep,
+    /// All of them or none: bind all, then listen.
+    Rollback,
+}
+
+/// `[threads]`
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Threads {
+    /// Workers = max(1, round(available parallelism × factor)). 0.01 to 64.
+    pub factor: f64,
+    /// A fixed number of workers instead; 1 to 1024. `None` = auto.
+    pub workers: Option<u16>,
+}
+
+/// `[chunks]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Chunks {
+    /// Endpoints a chunk; `None` = ceil(endpoints / workers). At least 1.
+    pub size: Option<u32>,
+}
+
+/// `[retry]`: how often and how soon a failed endpoint is opened again.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Retry {
+    /// Attempts before quarantine; 1 = no retry. 1 to 1000.
+    pub max_attempts: u32,
+    /// Delay after the first failure; at least 1 ms.
+    pub initial_backoff: Duration,
+    /// Upper bound of the delay; at least `initial_backoff`.
+    pub max_backoff: Duration,
+    /// Factor from one delay to the next; 1.0 to 100.0.
+    pub multiplier: f64,
+    /// Part of the delay that chance may take away; 0.0 to 1.0.
+    pub jitter: f64,
+    /// Pause between probes of a quarantined endpoint; `None` = never.
+    pub quarantine_probe: Option<Duration>,
+}
+
+/// `[coverage]`: how much must listen for the service to count as up.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Coverage {
+    /// Least endpoints that must listen.
+    pub min_bound: MinBound,
+    /// How long `ready` waits for undecided endpoints.
+    pub wait: Duration,
+}
+
+/// A count of endpoints or a part of all of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MinBound {
+    /// That many endpoints; 0 = never exit for it.
+    Count(u64),
+    /// That many percent, rounded up; 0.0 to 100.0.
+    Percent(f64),
+}
+
+/// `[session]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Session {
+    /// Ends a session that reads and writes nothing for that long.
+    pub idle_timeout: Option<Duration>,
+    /// Ends a session of that age.
+    pub max_lifetime: Option<Duration>,
+    /// Ends a session whose peer takes nothing for that long.
+    pub write_timeout: Option<Duration>,
+    /// Idle time before the kernel probes the peer (`TCP_KEEPIDLE`, tcp(7)).
+    pub keepalive: Option<Duration>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Most endpoints of a plan.
+    pub max_endpoints: u64,
+    /// Most sessions at once; `None` = what the fd budget leaves.
+    pub max_sessions: Option<u32>,
+    /// File descriptors that are kept free for everything else.
+    pub fd_reserve: u32,
+}
+
+/// `[udp]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Udp {
+    /// Longest datagram that is answered; 0 to 65507 bytes (RFC 768, RFC 791).
+    pub max_datagram_bytes: u16,
+    /// `SO_RCVBUF` of each UDP socket (socket(7)); `None` = the kernel's default.
+    pub receive_buffer_bytes: Option<u32>,
+    /// Source ports that are never answered, as inclusive ranges.
+    pub refuse_source_ports: Vec<(u16, u16)>,
+}
+
+/// `[shutdown]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// How long sessions may run on once a drain began; `None` = for ever.
+    pub drain_timeout: Option<Duration>,
+    /// A draining session with nothing in flight for that long is closed.
+    pub quiet: Duration,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Log {
+    /// Least severe level that is written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Severity of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Failures that need a person.
+    Error,
+    /// Failures that are being handled.
+    Warn,
+    /// Life of the service.
+    Info,
+    /// Life of each endpoint and session.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `Pretty` on a terminal, `Json` elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}

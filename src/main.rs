@@ -1,0 +1,2 @@
+//! The `ipcow` program.
+fn main() {}
