@@ -81,12 +81,15 @@ impl fmt::Debug for Zone {
 
 /// An IP address to listen on; an IPv6 link-local one may carry its zone.
 ///
-/// IPv4 sorts before IPv6, then by number, then by zone. Prints as it is
-/// written in a spec: `127.0.0.1`, `[::1]`, `[fe80::1%eth0]`.
+/// IPv4 sorts before IPv6, then by zone (none first), then by number, so that
+/// neighbours stand side by side. Prints as it is written in a spec:
+/// `127.0.0.1`, `[::1]`, `[fe80::1%eth0]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    ip: IpAddr,
+    // The zone stands first because the derived order compares it first; it
+    // parts IPv6 only, as no IPv4 address has one.
     zone: Option<Zone>,
+    ip: IpAddr,
 }
 
 impl Address {
@@ -243,8 +246,7 @@ mod tests {
 
     #[test]
     fn endpoints_sort_by_protocol_then_address_then_port() {
-        let mut sorted =
-            vec![endpoint("::1", 1), endpoint("127.0.0.2", 1), endpoint("127.0.0.1", 9)];
+        let mut sorted = [endpoint("::1", 1), endpoint("127.0.0.2", 1), endpoint("127.0.0.1", 9)];
         sorted.sort_unstable();
         assert_eq!(sorted[0], endpoint("127.0.0.1", 9));
         assert_eq!(sorted[2], endpoint("::1", 1));

@@ -3,38 +3,31 @@
 //! Parses specs, resolves what only the machine knows through [`Resolver`], and
 //! holds the result as lazy sets. Never opens a socket, never reads a file.
 
+mod address_item;
+mod ask;
+mod compress;
 mod endpoint;
+mod error;
+mod numeric;
+mod parse;
+mod port_item;
+mod port_set;
+mod ranges;
+mod realm;
+pub(crate) mod resolve;
+mod resolver;
+mod set;
+mod subtract;
+pub(crate) mod sweep;
+mod token;
 
-use std::ops::Range;
+#[cfg(test)]
+mod parse_tests;
 
+pub use compress::compress;
 pub use endpoint::{Address, Endpoint, Port, Protocol, Zone};
-
-/// One parsed spec; nothing is looked up yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spec {
-    text: String,
-}
-
-/// Why a spec was refused, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct SpecError {
-    /// The text that was refused.
-    pub text: String,
-    /// The fault's place in `text`, in bytes.
-    pub span: Range<usize>,
-    /// What was found and what is allowed.
-    pub message: String,
-    /// How to fix it.
-    pub help: Option<String>,
-}
-
-impl Spec {
-    /// Parses one spec.
-    ///
-    /// # Errors
-    /// [`SpecError`] with the place of the fault.
-    pub fn parse(text: &str) -> Result<Self, SpecError> {
-        Ok(Self { text: text.to_owned() })
-    }
-}
+pub use error::{PartsError, PartsList, SpecError};
+pub use parse::Spec;
+pub use port_set::PortSet;
+pub use resolver::Resolver;
+pub use set::{EndpointSet, Endpoints, Slab};
