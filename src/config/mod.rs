@@ -1,5 +1,31 @@
 //! Typed configuration, and how layers of text become it.
+//!
+//! [`load`] takes [`Inputs`] and gives a [`LoadedConfig`] or every fault at
+//! once. Only `sources` reads files and the environment; nothing here knows a
+//! socket, a clock or a terminal.
 
+mod assign;
+mod defaults;
+mod effective;
+mod fault;
+mod group_table;
+mod groups;
+mod layer;
+mod load;
 mod model;
+mod nearest;
+mod schema;
+mod sources;
+mod strings;
+mod text;
+mod typed;
+mod value;
 
+#[cfg(test)]
+mod tests;
+
+pub use effective::{EffectiveKey, EffectiveTable};
+pub use fault::{ConfigErrors, Fault, MAX_FAULTS, Origin};
+pub use load::{BUILT_IN, Inputs, LoadedConfig, load, load_str};
 pub use model::*;
+pub use sources::{MAX_FILE_BYTES, environment};

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::spec::Spec;
 
 /// The effective configuration of one service.
@@ -67,7 +69,8 @@ pub struct ListenSettings {
 }
 
 /// What a session does with what it reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Every byte comes back.
     Echo,
@@ -76,7 +79,8 @@ pub enum Mode {
 }
 
 /// What a bind failure means for the chunk's other endpoints of that group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnBindError {
     /// They serve; only the failed one is retried.
     Keep,
@@ -95,7 +99,7 @@ pub struct Threads {
 }
 
 /// `[chunks]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Chunks {
     /// Endpoints a chunk; `None` = ceil(endpoints / workers). At least 1.
@@ -126,8 +130,8 @@ pub struct Retry {
 pub struct Coverage {
     /// Least endpoints that must listen.
     pub min_bound: MinBound,
-    /// How long `ready` waits for undecided endpoints.
-    pub wait: Duration,
+    /// How long `ready` waits for undecided endpoints; `None` = until all are decided.
+    pub wait: Option<Duration>,
 }
 
 /// A count of endpoints or a part of all of them.
@@ -183,8 +187,9 @@ pub struct Udp {
 pub struct Shutdown {
     /// How long sessions may run on once a drain began; `None` = for ever.
     pub drain_timeout: Option<Duration>,
-    /// A draining session with nothing in flight for that long is closed.
-    pub quiet: Duration,
+    /// A draining session with nothing in flight for that long is closed;
+    /// `None` = quiet sessions run on to the deadline.
+    pub quiet: Option<Duration>,
 }
 
 /// `[log]`
@@ -198,7 +203,8 @@ pub struct Log {
 }
 
 /// Severity of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Failures that need a person.
     Error,
@@ -213,7 +219,8 @@ pub enum LogLevel {
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// `Pretty` on a terminal, `Json` elsewhere.
     Auto,

@@ -1,0 +1,251 @@
+//! From merged, checked values to the typed [`Config`].
+//!
+//! Rules between keys live here. Never sees a text: a value that arrives here
+//! was checked against the schema, so an error from serde is a defect of ours.
+
+use std::time::Duration;
+
+use ::config::{ConfigError, Map, Value, ValueKind};
+use serde::Deserialize;
+
+use super::groups;
+use super::layer::{Flat, flat};
+use super::model::{
+    Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
+    Mode, OnBindError, Retry, Session, Shutdown, Threads, Udp,
+};
+use super::schema::LISTEN_DEFAULTS;
+use super::value::{percent, port_range};
+use crate::spec::Spec;
+
+/// `"auto"` or a value.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Auto<T> {
+    Given(T),
+    #[allow(dead_code, reason = "the word itself says nothing")]
+    Word(String),
+}
+
+impl<T> Auto<T> {
+    fn given(self) -> Option<T> {
+        match self {
+            Self::Given(value) => Some(value),
+            Self::Word(_) => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Sections {
+    threads: RawThreads,
+    chunks: RawChunks,
+    retry: RawRetry,
+    coverage: RawCoverage,
+    session: RawSession,
+    limits: RawLimits,
+    udp: RawUdp,
+    shutdown: RawShutdown,
+    log: RawLog,
+}
+
+#[derive(Deserialize)]
+struct RawListen {
+    mode: Mode,
+    termination: String,
+    freebind: bool,
+    backlog: Auto<u16>,
+    on_bind_error: OnBindError,
+}
+
+#[derive(Deserialize)]
+struct RawThreads {
+    factor: f64,
+    workers: Auto<u16>,
+}
+
+#[derive(Deserialize)]
+struct RawChunks {
+    size: Auto<u32>,
+}
+
+#[derive(Deserialize)]
+struct RawRetry {
+    max_attempts: u32,
+    initial_backoff_ms: u64,
+    max_backoff_ms: u64,
+    multiplier: f64,
+    jitter: f64,
+    quarantine_probe_secs: u64,
+}
+
+#[derive(Deserialize)]
+struct RawCoverage {
+    min_bound: RawMinBound,
+    wait_secs: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawMinBound {
+    Count(u64),
+    Percent(String),
+}
+
+#[derive(Deserialize)]
+struct RawSession {
+    idle_timeout_secs: u64,
+    max_lifetime_secs: u64,
+    write_timeout_secs: u64,
+    keepalive_secs: u64,
+}
+
+#[derive(Deserialize)]
+struct RawLimits {
+    max_endpoints: u64,
+    max_sessions: Auto<u32>,
+    fd_reserve: u32,
+}
+
+#[derive(Deserialize)]
+struct RawUdp {
+    max_datagram_bytes: u16,
+    receive_buffer_bytes: Auto<u32>,
+    refuse_source_ports: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawShutdown {
+    drain_timeout_secs: u64,
+    quiet_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct RawLog {
+    level: LogLevel,
+    format: LogFormat,
+}
+
+/// The typed configuration of merged sections and joined groups.
+///
+/// # Errors
+/// A value that the schema let through and the model does not take.
+pub(crate) fn config(
+    merged: &::config::Config,
+    groups: &[groups::Group],
+    excludes: Vec<Spec>,
+) -> Result<Config, ConfigError> {
+    let raw: Sections = merged.clone().try_deserialize()?;
+    Ok(Config {
+        groups: groups.iter().map(|group| typed_group(merged, group)).collect::<Result<_, _>>()?,
+        excludes,
+        threads: Threads { factor: raw.threads.factor, workers: raw.threads.workers.given() },
+        chunks: Chunks { size: raw.chunks.size.given() },
+        retry: retry(&raw.retry),
+        coverage: coverage(raw.coverage)?,
+        session: session(&raw.session),
+        limits: Limits {
+            max_endpoints: raw.limits.max_endpoints,
+            max_sessions: raw.limits.max_sessions.given(),
+            fd_reserve: raw.limits.fd_reserve,
+        },
+        udp: udp(raw.udp)?,
+        shutdown: Shutdown {
+            drain_timeout: secs(raw.shutdown.drain_timeout_secs),
+            quiet: off_or(Duration::from_millis(raw.shutdown.quiet_ms)),
+        },
+        log: Log { level: raw.log.level, format: raw.log.format },
+    })
+}
+
+/// The settings of a group over the defaults, each with its origin.
+///
+/// # Errors
+/// None while the sources are tables.
+pub(crate) fn group_settings(
+    merged: &::config::Config,
+    group: &groups::Group,
+) -> Result<::config::Config, ConfigError> {
+    let defaults = section(merged, LISTEN_DEFAULTS).cloned().unwrap_or_default();
+    ::config::Config::builder().add_source(Flat(defaults)).add_source(flat(&group.settings)).build()
+}
+
+/// A section of the merged values, with their origins.
+pub(crate) fn section<'a>(
+    merged: &'a ::config::Config,
+    name: &str,
+) -> Option<&'a Map<String, Value>> {
+    let ValueKind::Table(sections) = &merged.cache.kind else { return None };
+    match &sections.get(name)?.kind {
+        ValueKind::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+fn typed_group(merged: &::config::Config, group: &groups::Group) -> Result<Group, ConfigError> {
+    let raw: RawListen = group_settings(merged, group)?.try_deserialize()?;
+    Ok(Group {
+        name: group.name.clone(),
+        specs: group.specs.clone(),
+        settings: ListenSettings {
+            mode: raw.mode,
+            termination: raw.termination.into_bytes(),
+            freebind: raw.freebind,
+            backlog: raw.backlog.given(),
+            on_bind_error: raw.on_bind_error,
+        },
+    })
+}
+
+fn retry(raw: &RawRetry) -> Retry {
+    Retry {
+        max_attempts: raw.max_attempts,
+        initial_backoff: Duration::from_millis(raw.initial_backoff_ms),
+        max_backoff: Duration::from_millis(raw.max_backoff_ms),
+        multiplier: raw.multiplier,
+        jitter: raw.jitter,
+        quarantine_probe: secs(raw.quarantine_probe_secs),
+    }
+}
+
+fn coverage(raw: RawCoverage) -> Result<Coverage, ConfigError> {
+    let min_bound = match raw.min_bound {
+        RawMinBound::Count(count) => MinBound::Count(count),
+        RawMinBound::Percent(text) => {
+            let share = percent(&text).ok_or(ConfigError::Message(text))?;
+            MinBound::Percent(share)
+        }
+    };
+    Ok(Coverage { min_bound, wait: secs(raw.wait_secs) })
+}
+
+fn session(raw: &RawSession) -> Session {
+    Session {
+        idle_timeout: secs(raw.idle_timeout_secs),
+        max_lifetime: secs(raw.max_lifetime_secs),
+        write_timeout: secs(raw.write_timeout_secs),
+        keepalive: secs(raw.keepalive_secs),
+    }
+}
+
+fn udp(raw: RawUdp) -> Result<Udp, ConfigError> {
+    let range = |text: String| port_range(&text).ok_or(ConfigError::Message(text));
+    Ok(Udp {
+        max_datagram_bytes: raw.max_datagram_bytes,
+        receive_buffer_bytes: raw.receive_buffer_bytes.given(),
+        refuse_source_ports: raw
+            .refuse_source_ports
+            .into_iter()
+            .map(range)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn secs(seconds: u64) -> Option<Duration> {
+    off_or(Duration::from_secs(seconds))
+}
+
+/// 0 means "off".
+fn off_or(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}
