@@ -1,1 +1,11 @@
-//! plan
+//! What is to be served, by what means, and what is in the way.
+//!
+//! Endpoints, facts as plain values, resources and findings. Never reads the
+//! machine: `net::host` does, and `service::planning` puts both together.
+
+pub mod endpoints;
+pub mod facts;
+pub mod findings;
+pub mod reach;
+pub mod report;
+pub mod resources;

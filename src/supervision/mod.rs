@@ -1,1 +1,30 @@
-//! supervision
+//! How chunks live, how failures are judged, and what is counted.
+//!
+//! Pure: no actor, no runtime, no clock (time is an argument), no socket (the
+//! table is generic over what it holds for a listening endpoint).
+
+mod board;
+mod chunk;
+mod counters;
+mod coverage;
+mod deadlines;
+mod drop_reason;
+mod failure;
+mod report;
+mod retry;
+mod states;
+mod table;
+
+pub use board::Board;
+pub use chunk::{ChunkEvent, ChunkId, ChunkState, IllegalTransition, Lease, WorkerId};
+pub use counters::{SessionEnd, SessionGauge, Totals, WorkerCounters};
+pub use coverage::Coverage;
+pub use deadlines::{Expired, LINGER, SessionClock, SessionLimits};
+pub use drop_reason::DropReason;
+pub use failure::{Fault, FaultClass, FaultKind};
+pub use report::{
+    DrainReport, EndpointFailure, ErrorReport, MAX_BOUND, MAX_FAILURES, Picture, Ready,
+};
+pub use retry::{RetryPolicy, Verdict};
+pub use states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
+pub use table::{ChunkTable, Leased, Outcome, Place, Refused, Slot};

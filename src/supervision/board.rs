@@ -1,0 +1,50 @@
+//! The board: where the Supervisor writes its counts for others to read.
+//!
+//! Plain atomics, written by one actor. A reader may see one count newer than
+//! another; exact figures come from the table itself.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::states::{ChunkCounts, EndpointCounts};
+
+/// The last published counts of endpoints and chunks.
+#[derive(Debug, Default)]
+pub struct Board {
+    endpoints: [AtomicU64; 5],
+    chunks: [AtomicU64; 6],
+}
+
+impl Board {
+    /// Publishes these counts.
+    pub fn publish(&self, endpoints: EndpointCounts, chunks: ChunkCounts) {
+        let EndpointCounts { total, pending, listening, retrying, quarantined, .. } = endpoints;
+        store(&self.endpoints, [total, pending, listening, retrying, quarantined]);
+        let ChunkCounts { total, idle, ready, processing, completed, error } = chunks;
+        store(&self.chunks, [total, idle, ready, processing, completed, error]);
+    }
+
+    /// How many endpoints are in each state.
+    #[must_use]
+    pub fn endpoints(&self) -> EndpointCounts {
+        let [total, pending, listening, retrying, quarantined] = load(&self.endpoints);
+        let others = EndpointCounts::default();
+        EndpointCounts { total, pending, listening, retrying, quarantined, ..others }
+    }
+
+    /// How many chunks are in each state.
+    #[must_use]
+    pub fn chunks(&self) -> ChunkCounts {
+        let [total, idle, ready, processing, completed, error] = load(&self.chunks);
+        ChunkCounts { total, idle, ready, processing, completed, error }
+    }
+}
+
+fn store<const N: usize>(cells: &[AtomicU64; N], values: [u64; N]) {
+    for (cell, value) in cells.iter().zip(values) {
+        cell.store(value, Relaxed);
+    }
+}
+
+fn load<const N: usize>(cells: &[AtomicU64; N]) -> [u64; N] {
+    std::array::from_fn(|index| cells[index].load(Relaxed))
+}

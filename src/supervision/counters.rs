@@ -1,0 +1,196 @@
+//! Counters: one block of atomics a worker, summed when somebody asks.
+//!
+//! Each block is written by one thread and padded to its own cache lines, so
+//! counting costs no contention. Reads are exact once the writers are joined.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::drop_reason::DropReason;
+
+/// How an accepted session left the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// By its peer, its termination sequence, a time-out or a drain.
+    Closed,
+    /// By an error: reset, a peer that stopped reading, a panic.
+    Failed,
+    /// Cut off when the drain's deadline passed or at an immediate stop.
+    Forced,
+}
+
+/// What one worker counts. Written by its thread alone.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerCounters {
+    accepted: AtomicU64,
+    closed: AtomicU64,
+    failed: AtomicU64,
+    forced: AtomicU64,
+    tcp_in: AtomicU64,
+    tcp_out: AtomicU64,
+    received: AtomicU64,
+    replied: AtomicU64,
+    udp_in: AtomicU64,
+    udp_out: AtomicU64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+    opened: AtomicU64,
+}
+
+/// Sums of the blocks of all workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Sessions that were served: accept(2) successes.
+    pub accepted: u64,
+    /// Sessions that ended by themselves.
+    pub closed: u64,
+    /// Sessions that an error ended.
+    pub failed: u64,
+    /// Sessions that were cut off.
+    pub forced: u64,
+    /// Bytes read from TCP peers.
+    pub tcp_in: u64,
+    /// Bytes that the kernel took for TCP peers.
+    pub tcp_out: u64,
+    /// Datagrams that the kernel delivered.
+    pub received: u64,
+    /// Datagrams that were answered.
+    pub replied: u64,
+    /// Payload bytes of received datagrams.
+    pub udp_in: u64,
+    /// Payload bytes of answers.
+    pub udp_out: u64,
+    /// Datagrams without an answer, in the order of [`DropReason::ALL`].
+    pub dropped: [u64; DropReason::ALL.len()],
+    /// Endpoints that were opened, retries included. For progress alone.
+    pub opened: u64,
+}
+
+impl WorkerCounters {
+    /// A session was accepted.
+    pub fn session_accepted(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    /// An accepted session is over.
+    pub fn session_ended(&self, end: SessionEnd) {
+        let counter = match end {
+            SessionEnd::Closed => &self.closed,
+            SessionEnd::Failed => &self.failed,
+            SessionEnd::Forced => &self.forced,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// A session moved bytes.
+    pub fn session_bytes(&self, read: u64, written: u64) {
+        self.tcp_in.fetch_add(read, Relaxed);
+        self.tcp_out.fetch_add(written, Relaxed);
+    }
+
+    /// Datagrams came in.
+    pub fn datagrams_received(&self, count: u64, bytes: u64) {
+        self.received.fetch_add(count, Relaxed);
+        self.udp_in.fetch_add(bytes, Relaxed);
+    }
+
+    /// Datagrams were answered.
+    pub fn datagrams_replied(&self, count: u64, bytes: u64) {
+        self.replied.fetch_add(count, Relaxed);
+        self.udp_out.fetch_add(bytes, Relaxed);
+    }
+
+    /// Datagrams got no answer.
+    pub fn datagrams_dropped(&self, reason: DropReason, count: u64) {
+        self.dropped[reason.index()].fetch_add(count, Relaxed);
+    }
+
+    /// An endpoint was opened.
+    pub fn endpoint_opened(&self) {
+        self.opened.fetch_add(1, Relaxed);
+    }
+}
+
+impl Totals {
+    /// The sums of these blocks.
+    pub fn sum<'a>(blocks: impl IntoIterator<Item = &'a WorkerCounters>) -> Self {
+        let mut sum = Self::default();
+        for block in blocks {
+            sum.accepted += block.accepted.load(Relaxed);
+            sum.closed += block.closed.load(Relaxed);
+            sum.failed += block.failed.load(Relaxed);
+            sum.forced += block.forced.load(Relaxed);
+            sum.tcp_in += block.tcp_in.load(Relaxed);
+            sum.tcp_out += block.tcp_out.load(Relaxed);
+            sum.received += block.received.load(Relaxed);
+            sum.replied += block.replied.load(Relaxed);
+            sum.udp_in += block.udp_in.load(Relaxed);
+            sum.udp_out += block.udp_out.load(Relaxed);
+            sum.opened += block.opened.load(Relaxed);
+            for (total, counter) in sum.dropped.iter_mut().zip(&block.dropped) {
+                *total += counter.load(Relaxed);
+            }
+        }
+        sum
+    }
+
+    /// Sessions that are not over.
+    #[must_use]
+    pub const fn active(&self) -> u64 {
+        self.accepted.saturating_sub(self.closed + self.failed + self.forced)
+    }
+}
+
+/// How many sessions are open over all workers, and the most there ever were.
+#[derive(Debug, Default)]
+pub struct SessionGauge {
+    active: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl SessionGauge {
+    /// One more.
+    pub fn enter(&self) {
+        let now = self.active.fetch_add(1, Relaxed) + 1;
+        self.peak.fetch_max(now, Relaxed);
+    }
+
+    /// One less.
+    pub fn leave(&self) {
+        self.active.fetch_sub(1, Relaxed);
+    }
+
+    /// The most at once so far.
+    pub fn peak(&self) -> u64 {
+        self.peak.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_the_sum_over_workers() {
+        let blocks = [WorkerCounters::default(), WorkerCounters::default()];
+        for block in &blocks {
+            block.session_accepted();
+            block.session_bytes(3, 2);
+            block.datagrams_dropped(DropReason::ReceiveBuffer, 4);
+        }
+        blocks[0].session_ended(SessionEnd::Forced);
+        let totals = Totals::sum(&blocks);
+        assert_eq!((totals.accepted, totals.forced, totals.active()), (2, 1, 1));
+        assert_eq!((totals.tcp_in, totals.tcp_out), (6, 4));
+        assert_eq!(totals.dropped[DropReason::ReceiveBuffer.index()], 8);
+    }
+
+    #[test]
+    fn the_peak_stays_when_sessions_leave() {
+        let gauge = SessionGauge::default();
+        gauge.enter();
+        gauge.enter();
+        gauge.leave();
+        assert_eq!(gauge.peak(), 2);
+    }
+}

@@ -1,0 +1,104 @@
+//! Why a datagram got no answer, and which key decides about it.
+
+use std::fmt;
+
+/// Why a datagram got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Its source port is in `udp.refuse_source_ports`, or 0.
+    SourcePort,
+    /// Its source is an endpoint of this service.
+    OwnEndpoint,
+    /// Its source or the dialled address is a multicast group.
+    Multicast,
+    /// Its source or the dialled address is a broadcast address.
+    Broadcast,
+    /// Its source is in `0.0.0.0/8` or is `[::]`.
+    ZeroNet,
+    /// Its source is a loopback address, and the dialled one is not.
+    LoopbackSource,
+    /// It is longer than `udp.max_datagram_bytes`.
+    Oversize,
+    /// The kernel had no room for the answer.
+    SendBuffer,
+    /// The kernel refused to send the answer: no route, or a filter.
+    Unreachable,
+    /// The kernel dropped it before it was read, mostly because the receive
+    /// buffer was full.
+    ReceiveBuffer,
+}
+
+impl DropReason {
+    /// Every reason, in the order of [`Self::index`].
+    pub const ALL: [Self; 10] = [
+        Self::SourcePort,
+        Self::OwnEndpoint,
+        Self::Multicast,
+        Self::Broadcast,
+        Self::ZeroNet,
+        Self::LoopbackSource,
+        Self::Oversize,
+        Self::SendBuffer,
+        Self::Unreachable,
+        Self::ReceiveBuffer,
+    ];
+
+    /// Its place in an array with one slot for each reason.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The word of the summary and of the `reason` label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SourcePort => "source_port",
+            Self::OwnEndpoint => "own_endpoint",
+            Self::Multicast => "multicast",
+            Self::Broadcast => "broadcast",
+            Self::ZeroNet => "zero_net",
+            Self::LoopbackSource => "loopback_source",
+            Self::Oversize => "oversize",
+            Self::SendBuffer => "send_buffer",
+            Self::Unreachable => "unreachable",
+            Self::ReceiveBuffer => "rcvbuf",
+        }
+    }
+
+    /// The configuration key that decides about it, if one does.
+    #[must_use]
+    pub const fn key(self) -> Option<&'static str> {
+        match self {
+            Self::SourcePort => Some("udp.refuse_source_ports"),
+            Self::Oversize => Some("udp.max_datagram_bytes"),
+            Self::ReceiveBuffer => Some("udp.receive_buffer_bytes"),
+            Self::OwnEndpoint
+            | Self::Multicast
+            | Self::Broadcast
+            | Self::ZeroNet
+            | Self::LoopbackSource
+            | Self::SendBuffer
+            | Self::Unreachable => None,
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_counts_in_its_own_place() {
+        for (place, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), place);
+        }
+    }
+}

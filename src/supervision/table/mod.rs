@@ -1,0 +1,280 @@
+//! The chunk table: which worker owns which chunk, and how each endpoint is.
+//!
+//! The only writer of chunk and endpoint states. Generic over the socket `S`
+//! that it keeps for a listening endpoint, so that a listener which crashed
+//! can be given its socket back. Never talks to anybody and has no clock.
+
+mod query;
+mod report;
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
+use std::time::Instant;
+
+use crate::supervision::chunk::{
+    ChunkEvent, ChunkId, ChunkState, IllegalTransition, Lease, WorkerId,
+};
+use crate::supervision::failure::{Fault, FaultKind};
+use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
+use row::Row;
+
+/// Position of an endpoint within its chunk, from 0.
+pub type Slot = u32;
+
+/// Where an endpoint's row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Its chunk.
+    pub chunk: ChunkId,
+    /// Its position there.
+    pub slot: Slot,
+}
+
+/// A chunk that was given to a worker, and what of it shall be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leased {
+    /// The proof that the worker's report must carry.
+    pub lease: Lease,
+    /// The endpoints to open; may be empty.
+    pub slots: Vec<Slot>,
+}
+
+/// What became of one endpoint of a lease.
+#[derive(Debug)]
+pub enum Outcome<S> {
+    /// It listens, on this port, through this socket.
+    Opened {
+        /// The bound port.
+        port: u16,
+        /// The listening socket.
+        socket: S,
+    },
+    /// It does not.
+    Failed(Fault),
+    /// It was not tried; no attempt is charged.
+    Deferred,
+}
+
+/// A report that the table did not take. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The chunk's state does not allow it: as a rule, a stale lease.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// There is no such chunk or endpoint.
+    #[error("{0:?} is not in the table")]
+    Unknown(Place),
+}
+
+#[derive(Debug)]
+struct Chunk<S> {
+    state: ChunkState,
+    /// Index of its first endpoint in the plan.
+    first: u64,
+    rows: Vec<Row<S>>,
+}
+
+/// All chunks of a service with their endpoints' rows.
+#[derive(Debug)]
+pub struct ChunkTable<S> {
+    chunks: Vec<Chunk<S>>,
+    chunk_size: u32,
+    /// Runs of the plan that are opened all or nothing (`on_bind_error = "rollback"`).
+    rollback: Vec<Range<u64>>,
+    stack: VecDeque<ChunkId>,
+    due: BinaryHeap<Reverse<(Instant, ChunkId)>>,
+    epoch: u64,
+    endpoints: EndpointCounts,
+    states: ChunkCounts,
+    undecided: u64,
+    refused: u64,
+}
+
+impl<S> ChunkTable<S> {
+    /// A table of `total` endpoints in chunks of `chunk_size` (at least 1), all
+    /// idle. `rollback` names the runs of the plan that are all or nothing
+    /// within a chunk.
+    #[must_use]
+    pub fn new(total: u64, chunk_size: u32, rollback: Vec<Range<u64>>) -> Self {
+        let size = u64::from(chunk_size.max(1));
+        let chunks: Vec<_> = (0..total.div_ceil(size))
+            .map(|number| {
+                let first = number * size;
+                let rows = (first..total.min(first + size)).map(|_| Row::new()).collect();
+                Chunk { state: ChunkState::Idle, first, rows }
+            })
+            .collect();
+        let count = chunks.len() as u64;
+        Self {
+            chunks,
+            chunk_size: chunk_size.max(1),
+            rollback,
+            stack: VecDeque::new(),
+            due: BinaryHeap::new(),
+            epoch: 0,
+            endpoints: EndpointCounts { total, pending: total, ..EndpointCounts::default() },
+            states: ChunkCounts { total: count, idle: count, ..ChunkCounts::default() },
+            undecided: total,
+            refused: 0,
+        }
+    }
+
+    /// Quarantines every endpoint from index `first` of the plan on, for good.
+    pub fn quarantine_from(&mut self, first: u64, fault: Fault) {
+        for index in first..self.endpoints.total {
+            let place = self.place(index);
+            if let Some(row) = self.row_mut(place) {
+                row.fault = Some(fault);
+                row.unjudged = true;
+                self.set_state(place, EndpointState::Quarantined);
+            }
+        }
+    }
+
+    /// Puts every idle chunk on the stack.
+    pub fn stack_all(&mut self) {
+        for number in 1..=self.chunks.len() {
+            let id = chunk_id(number);
+            if self.apply(id, ChunkEvent::Stacked).is_ok() {
+                self.stack.push_back(id);
+            }
+        }
+    }
+
+    /// Gives the next ready chunk to `worker`; `None` when the stack is empty.
+    pub fn lease_next(&mut self, worker: WorkerId, now: Instant) -> Option<Leased> {
+        let id = self.stack.pop_front()?;
+        self.epoch += 1;
+        let lease = Lease { chunk: id, worker, epoch: self.epoch };
+        self.apply(id, ChunkEvent::Leased(lease)).ok()?;
+        let units = self.rollback_slots(id);
+        let chunk = self.chunk_mut(id)?;
+        let mut wanted: Vec<bool> = chunk.rows.iter().map(|row| row.wants_opening(now)).collect();
+        for unit in units {
+            if wanted[unit.clone()].contains(&true) {
+                for slot in unit {
+                    wanted[slot] = chunk.rows[slot].state != EndpointState::Listening;
+                }
+            }
+        }
+        let mut slots = Vec::new();
+        for (slot, (row, wanted)) in (0..).zip(chunk.rows.iter_mut().zip(wanted)) {
+            if wanted && !is_fd_limited(row) {
+                row.lease();
+                slots.push(slot);
+            }
+        }
+        Some(Leased { lease, slots })
+    }
+
+    /// Takes a lease back: the worker never got it, or is gone.
+    ///
+    /// # Errors
+    /// [`Refused`] when the lease is not the chunk's present one.
+    pub fn revoke(&mut self, lease: Lease, now: Instant) -> Result<(), Refused> {
+        self.apply(lease.chunk, ChunkEvent::LeaseRevoked(lease))?;
+        if let Some(chunk) = self.chunk_mut(lease.chunk) {
+            for row in chunk.rows.iter_mut().filter(|row| row.leased) {
+                row.give_back(now);
+            }
+        }
+        self.stack.push_front(lease.chunk);
+        Ok(())
+    }
+
+    /// Puts the chunks on the stack in which an endpoint is due.
+    pub fn wake(&mut self, now: Instant) {
+        while let Some(Reverse((due, id))) = self.due.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.due.pop();
+            let is_due = self.chunks.get(index(id)).is_some_and(|chunk| {
+                chunk.rows.iter().any(|row| row.wants_opening(now) && !row.leased)
+            });
+            if is_due && self.apply(id, ChunkEvent::RetryDue).is_ok() {
+                self.stack.push_back(id);
+            }
+        }
+    }
+
+    /// When [`Self::wake`] has something to do next.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Forgets every socket, everything scheduled and everything stacked:
+    /// from here on no chunk is leased. States stay as they are.
+    pub fn close(&mut self) {
+        self.stack.clear();
+        self.due.clear();
+        for row in self.chunks.iter_mut().flat_map(|chunk| &mut chunk.rows) {
+            row.socket = None;
+        }
+    }
+
+    /// The runs of a chunk's slots that are opened all or nothing.
+    fn rollback_slots(&self, id: ChunkId) -> Vec<Range<usize>> {
+        let Some(chunk) = self.chunks.get(index(id)) else { return Vec::new() };
+        let end = chunk.first + chunk.rows.len() as u64;
+        let within = |at: u64| {
+            usize::try_from(at.clamp(chunk.first, end) - chunk.first).unwrap_or(usize::MAX)
+        };
+        let runs = self.rollback.iter().map(|run| within(run.start)..within(run.end));
+        runs.filter(|run| !run.is_empty()).collect()
+    }
+
+    fn apply(&mut self, id: ChunkId, event: ChunkEvent) -> Result<(), Refused> {
+        let unknown = Refused::Unknown(Place { chunk: id, slot: 0 });
+        let chunk = self.chunks.get_mut(index(id)).ok_or(unknown)?;
+        let next = match chunk.state.on(event) {
+            Ok(next) => next,
+            Err(illegal) => {
+                self.refused += 1;
+                return Err(illegal.into());
+            }
+        };
+        *self.states.of(chunk.state) -= 1;
+        *self.states.of(next) += 1;
+        chunk.state = next;
+        Ok(())
+    }
+
+    fn set_state(&mut self, place: Place, state: EndpointState) {
+        let Some(chunk) = self.chunks.get_mut(index(place.chunk)) else { return };
+        let Some(row) = chunk.rows.get_mut(place.slot as usize) else { return };
+        *self.endpoints.of(row.state) -= 1;
+        *self.endpoints.of(state) += 1;
+        row.state = state;
+        if !row.decided && matches!(state, EndpointState::Listening | EndpointState::Quarantined) {
+            row.decided = true;
+            self.undecided -= 1;
+        }
+    }
+
+    fn chunk_mut(&mut self, id: ChunkId) -> Option<&mut Chunk<S>> {
+        self.chunks.get_mut(index(id))
+    }
+
+    fn row_mut(&mut self, place: Place) -> Option<&mut Row<S>> {
+        self.chunk_mut(place.chunk)?.rows.get_mut(place.slot as usize)
+    }
+}
+
+/// An endpoint beyond the fd budget is not tried at all.
+fn is_fd_limited<S>(row: &Row<S>) -> bool {
+    row.fault.is_some_and(|fault| fault.kind == FaultKind::FdLimit)
+}
+
+fn index(id: ChunkId) -> usize {
+    (id.0 as usize).wrapping_sub(1)
+}
+
+fn chunk_id(number: usize) -> ChunkId {
+    ChunkId(u32::try_from(number).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,100 @@
+//! What the chunk table can be asked. Changes nothing, but for `reserve`.
+
+use super::row::Row;
+use super::{ChunkTable, Place, chunk_id, index};
+use crate::supervision::chunk::{ChunkId, ChunkState};
+use crate::supervision::failure::Fault;
+use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
+
+impl<S> ChunkTable<S> {
+    /// The place of the endpoint with this index in the plan.
+    #[must_use]
+    pub fn place(&self, endpoint: u64) -> Place {
+        let size = u64::from(self.chunk_size);
+        let number = usize::try_from(endpoint / size).unwrap_or(usize::MAX - 1) + 1;
+        let slot = u32::try_from(endpoint % size).unwrap_or(u32::MAX);
+        Place { chunk: chunk_id(number), slot }
+    }
+
+    /// The index in the plan of the endpoint at this place.
+    #[must_use]
+    pub fn endpoint(&self, place: Place) -> u64 {
+        self.chunks.get(index(place.chunk)).map_or(0, |chunk| chunk.first) + u64::from(place.slot)
+    }
+
+    /// A chunk's state.
+    #[must_use]
+    pub fn state(&self, id: ChunkId) -> Option<ChunkState> {
+        self.chunks.get(index(id)).map(|chunk| chunk.state)
+    }
+
+    /// Every chunk's state, by number.
+    pub fn states(&self) -> impl Iterator<Item = ChunkState> + '_ {
+        self.chunks.iter().map(|chunk| chunk.state)
+    }
+
+    /// The port and the socket that an endpoint holds; port 0 = none yet.
+    #[must_use]
+    pub fn held(&self, place: Place) -> (u16, Option<&S>) {
+        let chunk = self.chunks.get(index(place.chunk));
+        chunk
+            .and_then(|chunk| chunk.rows.get(place.slot as usize))
+            .map_or((0, None), |row| (row.number, row.socket.as_ref()))
+    }
+
+    /// Sets aside a port and its socket for an endpoint that is not open yet.
+    pub fn reserve(&mut self, place: Place, port: u16, socket: S) {
+        if let Some(row) = self.row_mut(place) {
+            row.number = port;
+            row.socket = Some(socket);
+        }
+    }
+
+    /// The failures of a chunk that await a verdict, with the attempts used.
+    pub fn unjudged(&self, id: ChunkId) -> impl Iterator<Item = (Place, Fault, u32)> + '_ {
+        let rows = self.chunks.get(index(id)).map_or(&[][..], |chunk| &chunk.rows);
+        (0..).zip(rows).filter_map(move |(slot, row)| {
+            let fault = row.fault.filter(|_| row.unjudged && !row.leased)?;
+            Some((Place { chunk: id, slot }, fault, row.attempts))
+        })
+    }
+
+    /// The endpoints that do not listen and why, in plan order.
+    pub fn failures(&self) -> impl Iterator<Item = (Place, EndpointState, Fault)> + '_ {
+        self.rows().filter_map(|(place, row)| {
+            let fault = row.fault.filter(|_| row.state != EndpointState::Listening)?;
+            Some((place, row.state, fault))
+        })
+    }
+
+    /// How many endpoints are in each state.
+    #[must_use]
+    pub const fn endpoint_counts(&self) -> EndpointCounts {
+        self.endpoints
+    }
+
+    /// How many chunks are in each state.
+    #[must_use]
+    pub const fn chunk_counts(&self) -> ChunkCounts {
+        self.states
+    }
+
+    /// Endpoints that have neither listened nor been quarantined yet.
+    #[must_use]
+    pub const fn undecided(&self) -> u64 {
+        self.undecided
+    }
+
+    /// Reports that were refused so far.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (Place, &Row<S>)> + '_ {
+        (1..).zip(&self.chunks).flat_map(|(number, chunk)| {
+            let chunk_id = ChunkId(number);
+            (0..).zip(&chunk.rows).map(move |(slot, row)| (Place { chunk: chunk_id, slot }, row))
+        })
+    }
+}

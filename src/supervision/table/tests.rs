@@ -1,0 +1,290 @@
+//! The chunk table, told stories.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use proptest::prelude::*;
+
+use super::*;
+use crate::supervision::retry::Verdict;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn worker() -> WorkerId {
+    WorkerId(1)
+}
+
+fn in_use() -> Fault {
+    Fault::from_bind_errno(Errno::EADDRINUSE as i32)
+}
+
+fn opened() -> Outcome<()> {
+    Outcome::Opened { port: 80, socket: () }
+}
+
+/// A table with everything stacked.
+fn table(total: u64, size: u32) -> ChunkTable<()> {
+    let mut table = ChunkTable::new(total, size, Vec::new());
+    table.stack_all();
+    table
+}
+
+/// Leases the next chunk and reports `fail` as failed and the rest as open.
+fn open_next(table: &mut ChunkTable<()>, fail: &[Slot], now: Instant) -> Leased {
+    let leased = table.lease_next(worker(), now).expect("a ready chunk");
+    let outcomes: Vec<_> = leased
+        .slots
+        .iter()
+        .map(|slot| (*slot, if fail.contains(slot) { Outcome::Failed(in_use()) } else { opened() }))
+        .collect();
+    table.finish(leased.lease, outcomes, now).expect("the present lease");
+    leased
+}
+
+#[test]
+fn the_last_chunk_is_shorter() {
+    let table = table(10, 4);
+    assert_eq!(table.chunk_counts().ready, 3);
+    assert_eq!(table.place(9), Place { chunk: ChunkId(3), slot: 1 });
+    assert_eq!(table.endpoint(Place { chunk: ChunkId(3), slot: 1 }), 9);
+}
+
+#[test]
+fn workers_take_chunks_until_none_is_left() {
+    let now = Instant::now();
+    let mut table = table(10, 4);
+    let sizes: Vec<_> = (0..3).map(|_| open_next(&mut table, &[], now).slots.len()).collect();
+    assert_eq!(sizes, [4, 4, 2]);
+    assert!(table.lease_next(worker(), now).is_none());
+    assert_eq!((table.chunk_counts().completed, table.endpoint_counts().listening), (3, 10));
+    assert_eq!(table.undecided(), 0);
+}
+
+#[test]
+fn a_failed_endpoint_never_takes_down_a_bound_sibling() {
+    let now = Instant::now();
+    let mut table = table(1_000, 1_000);
+    open_next(&mut table, &[500], now);
+    assert_eq!(table.state(ChunkId(1)), Some(ChunkState::Error { faults: 1 }));
+    assert_eq!((table.endpoint_counts().listening, table.endpoint_counts().retrying), (999, 1));
+}
+
+#[test]
+fn a_retry_leases_only_what_is_due() {
+    let now = Instant::now();
+    let mut table = table(3, 3);
+    open_next(&mut table, &[0, 2], now);
+    let place = |slot| Place { chunk: ChunkId(1), slot };
+    table.verdict(place(0), Verdict::RetryAfter(SECOND), now);
+    table.verdict(place(2), Verdict::RetryAfter(2 * SECOND), now);
+    table.wake(now);
+    assert!(table.lease_next(worker(), now).is_none());
+    table.wake(now + SECOND);
+    let leased = table.lease_next(worker(), now + SECOND).expect("one is due");
+    assert_eq!(leased.slots, [0]);
+}
+
+#[test]
+fn a_retry_that_succeeds_says_that_the_endpoint_recovered() {
+    let now = Instant::now();
+    let mut table = table(2, 2);
+    open_next(&mut table, &[1], now);
+    let place = Place { chunk: ChunkId(1), slot: 1 };
+    table.verdict(place, Verdict::Quarantine { probe: Some(SECOND) }, now);
+    assert_eq!((table.endpoint_counts().quarantined, table.undecided()), (1, 0));
+    table.wake(now + SECOND);
+    let leased = table.lease_next(worker(), now + SECOND).expect("the probe is due");
+    let recovered = table.finish(leased.lease, [(1, opened())], now + SECOND);
+    assert_eq!(recovered, Ok(vec![place]));
+    assert_eq!(table.state(ChunkId(1)), Some(ChunkState::Completed));
+}
+
+#[test]
+fn a_stale_report_changes_nothing_and_is_counted() {
+    let now = Instant::now();
+    let mut table = table(2, 2);
+    let first = table.lease_next(worker(), now).expect("a ready chunk");
+    table.revoke(first.lease, now).expect("the present lease");
+    let second = table.lease_next(worker(), now).expect("the chunk is ready again");
+    assert!(table.finish(first.lease, [(0, opened())], now).is_err());
+    assert_eq!((table.endpoint_counts().listening, table.refused()), (0, 1));
+    assert!(table.finish(second.lease, [(0, opened()), (1, opened())], now).is_ok());
+}
+
+#[test]
+fn a_duplicate_report_is_refused() {
+    let now = Instant::now();
+    let mut table = table(1, 1);
+    let leased = open_next(&mut table, &[], now);
+    assert!(table.finish(leased.lease, [(0, opened())], now).is_err());
+}
+
+#[test]
+fn a_shortage_costs_no_attempt() {
+    let now = Instant::now();
+    let mut table = table(1, 1);
+    open_next(&mut table, &[0], now);
+    let place = Place { chunk: ChunkId(1), slot: 0 };
+    table.verdict(place, Verdict::Pause(SECOND), now);
+    table.wake(now + SECOND);
+    let leased = table.lease_next(worker(), now + SECOND).expect("due");
+    table.finish(leased.lease, [(0, Outcome::Failed(in_use()))], now + SECOND).expect("present");
+    let attempts: Vec<_> = table.unjudged(ChunkId(1)).map(|(_, _, attempts)| attempts).collect();
+    assert_eq!(attempts, [1]);
+}
+
+#[test]
+fn what_a_report_leaves_out_is_tried_again() {
+    let now = Instant::now();
+    let mut table = table(3, 3);
+    let leased = table.lease_next(worker(), now).expect("a ready chunk");
+    let outcomes = [(0, opened()), (1, Outcome::Deferred)];
+    table.finish(leased.lease, outcomes, now).expect("the present lease");
+    table.wake(now);
+    let again = table.lease_next(worker(), now).expect("two are left");
+    assert_eq!(again.slots, [1, 2]);
+}
+
+#[test]
+fn a_rollback_run_is_retried_as_a_whole() {
+    let now = Instant::now();
+    let rollback = 2..5;
+    let mut table = ChunkTable::new(6, 6, vec![rollback]);
+    table.stack_all();
+    let leased = table.lease_next(worker(), now).expect("a ready chunk");
+    let outcomes: Vec<_> = leased
+        .slots
+        .iter()
+        .map(|slot| {
+            (*slot, if (2..5).contains(slot) { Outcome::Failed(in_use()) } else { opened() })
+        })
+        .collect();
+    table.finish(leased.lease, outcomes, now).expect("the present lease");
+    for (slot, seconds) in [(2, 3), (3, 1), (4, 2)] {
+        let place = Place { chunk: ChunkId(1), slot };
+        table.verdict(place, Verdict::RetryAfter(seconds * SECOND), now);
+    }
+    table.wake(now + SECOND);
+    let again = table.lease_next(worker(), now + SECOND).expect("one is due");
+    assert_eq!(again.slots, [2, 3, 4]);
+}
+
+#[test]
+fn completed_never_hides_a_lost_listener() {
+    let now = Instant::now();
+    let mut table = table(2, 2);
+    open_next(&mut table, &[], now);
+    let place = Place { chunk: ChunkId(1), slot: 1 };
+    table.listener_lost(place, Fault::without_errno(FaultKind::Listener)).expect("it listened");
+    assert_eq!(table.state(ChunkId(1)), Some(ChunkState::Error { faults: 1 }));
+    assert_eq!(table.unjudged(ChunkId(1)).count(), 1);
+    assert!(table.held(place).1.is_none());
+}
+
+#[test]
+fn what_the_fd_budget_leaves_out_is_decided_and_never_opened() {
+    let now = Instant::now();
+    let mut table = ChunkTable::new(6, 2, Vec::new());
+    table.quarantine_from(3, Fault::without_errno(FaultKind::FdLimit));
+    table.stack_all();
+    let given: Vec<_> = (0..3).map(|_| open_next(&mut table, &[], now).slots.len()).collect();
+    assert_eq!(given, [2, 1, 0]);
+    assert_eq!((table.undecided(), table.chunk_counts().error), (0, 2));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Lease,
+    Report { stale: bool, fail: Vec<bool> },
+    Revoke,
+    Lose(u32),
+    Wait(u64),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Lease),
+        3 => (any::<bool>(), prop::collection::vec(any::<bool>(), 4))
+            .prop_map(|(stale, fail)| Step::Report { stale, fail }),
+        1 => Just(Step::Revoke),
+        1 => (0..9_u32).prop_map(Step::Lose),
+        1 => (1..3_000_u64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    /// However reports are lost, repeated or late: counts stay true, an
+    /// endpoint is under at most one lease, and in the end all are decided.
+    #[test]
+    fn every_endpoint_is_finally_decided(steps in prop::collection::vec(any_step(), 0..60)) {
+        let mut now = Instant::now();
+        let mut table = table(9, 4);
+        let mut held: Vec<Leased> = Vec::new();
+        let mut old: Vec<Leased> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Lease => held.extend(table.lease_next(worker(), now)),
+                Step::Report { stale, fail } => {
+                    let from = if stale { old.last() } else { held.last() };
+                    let Some(leased) = from.cloned() else { continue };
+                    let outcomes: Vec<_> = leased.slots.iter().zip(fail)
+                        .map(|(slot, fail)| (*slot, if fail { Outcome::Failed(in_use()) } else { opened() }))
+                        .collect();
+                    let taken = table.finish(leased.lease, outcomes, now).is_ok();
+                    prop_assert_eq!(taken, !stale);
+                    if taken {
+                        old.extend(held.pop());
+                        judge(&mut table, leased.lease.chunk, now);
+                    }
+                }
+                Step::Revoke => if let Some(leased) = held.pop() {
+                    prop_assert!(table.revoke(leased.lease, now).is_ok());
+                    old.push(leased);
+                },
+                Step::Lose(endpoint) => {
+                    let place = table.place(endpoint.into());
+                    if table.listener_lost(place, in_use()).is_ok() {
+                        judge(&mut table, place.chunk, now);
+                    }
+                }
+                Step::Wait(ms) => now += Duration::from_millis(ms),
+            }
+            table.wake(now);
+            let mut chunks: Vec<_> = held.iter().map(|leased| leased.lease.chunk).collect();
+            chunks.sort();
+            chunks.dedup();
+            prop_assert_eq!(chunks.len(), held.len());
+            check_counts(&table);
+        }
+        for leased in held {
+            table.revoke(leased.lease, now).expect("held leases are present");
+        }
+        while table.endpoint_counts().listening < 9 {
+            now += 60 * SECOND;
+            table.wake(now);
+            prop_assert!(table.chunk_counts().ready > 0, "{:?} are stuck", table.endpoint_counts());
+            open_next(&mut table, &[], now);
+        }
+        prop_assert_eq!(table.undecided(), 0);
+        prop_assert_eq!(table.chunk_counts().completed, 3);
+    }
+}
+
+fn judge(table: &mut ChunkTable<()>, chunk: ChunkId, now: Instant) {
+    let faults: Vec<_> = table.unjudged(chunk).collect();
+    for (place, _, attempts) in faults {
+        let verdict = match attempts {
+            0..=2 => Verdict::RetryAfter(SECOND),
+            _ => Verdict::Quarantine { probe: Some(10 * SECOND) },
+        };
+        table.verdict(place, verdict, now);
+    }
+}
+
+fn check_counts(table: &ChunkTable<()>) {
+    let endpoints = table.endpoint_counts();
+    let sum = endpoints.pending + endpoints.listening + endpoints.retrying + endpoints.quarantined;
+    assert_eq!(sum, endpoints.total);
+    let completed = table.states().filter(|state| *state == ChunkState::Completed).count();
+    assert_eq!(table.chunk_counts().completed, completed as u64);
+}
