@@ -1,1 +1,16 @@
-//! net
+//! Bytes and sockets: the data plane as plain functions and state machines.
+//!
+//! Opens sockets (only [`bind`] does), takes connections, pumps bytes, answers
+//! datagrams, and reads what the machine says of itself ([`host`], [`routes`]).
+//! Never an actor, never a decision about retries or limits: it reports what
+//! the kernel said, and the callers decide.
+
+pub(crate) mod accept;
+pub(crate) mod bind;
+pub(crate) mod datagram;
+pub(crate) mod echo;
+pub(crate) mod host;
+pub(crate) mod routes;
+pub(crate) mod source_guard;
+pub(crate) mod sys;
+pub(crate) mod terminator;

@@ -1,0 +1,200 @@
+//! The only socket(2), bind(2) and listen(2) of the program.
+//!
+//! Opens one socket for one endpoint with the options that IPCow relies on, and
+//! says what the kernel said. Never retries a failure and never accepts: those
+//! belong to supervision and to `accept`.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Socket, Type};
+
+use crate::spec::{Address, Endpoint, Port, Protocol};
+
+/// Numbers that [`reserve_pair`] tries before it gives up.
+const PAIR_ATTEMPTS: usize = 64;
+
+/// How to open a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BindOptions {
+    /// Bind an address that no interface has yet (`IP_FREEBIND`, ip(7)).
+    pub(crate) freebind: bool,
+    /// Length of the queue of established, not yet accepted connections, 1 to
+    /// 65535, for [`listen`]; the kernel caps it at `net.core.somaxconn`.
+    pub(crate) backlog: u16,
+    /// `SO_RCVBUF` of a UDP socket, in bytes (the kernel doubles it and caps it
+    /// at `net.core.rmem_max`, socket(7)); `None` = the kernel's default.
+    pub(crate) receive_buffer: Option<u32>,
+}
+
+/// A bound socket; clones share it, and it closes with the last of them.
+///
+/// Whoever supervises the endpoint keeps a clone, so that a listener that
+/// crashed is registered again and never bound again: a connection made in the
+/// gap waits in the backlog.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    socket: Socket,
+    protocol: Protocol,
+    local: SocketAddr,
+    /// Kernel-side losses that were counted, so that a listener which takes
+    /// over the socket counts none of them twice.
+    losses_counted: AtomicU32,
+}
+
+impl Bound {
+    /// The address it is bound to, with the number that the kernel chose for port 0.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.shared.local
+    }
+
+    /// TCP or UDP.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.shared.protocol
+    }
+
+    /// The socket, to accept from or to exchange datagrams on.
+    pub(super) fn socket(&self) -> &Socket {
+        &self.shared.socket
+    }
+
+    /// How many of the `total` datagrams that the kernel dropped on this socket
+    /// so far (modulo 2³²) nobody has counted yet; they count as counted then.
+    pub(super) fn uncounted_losses(&self, total: u32) -> u32 {
+        let counted = self.shared.losses_counted.load(Ordering::Relaxed);
+        let fresh = total.wrapping_sub(counted);
+        // A total that is older than what was counted says nothing new.
+        if fresh > u32::MAX / 2 {
+            return 0;
+        }
+        self.shared.losses_counted.store(total, Ordering::Relaxed);
+        fresh
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Bound {
+    fn as_raw_fd(&self) -> RawFd {
+        self.shared.socket.as_raw_fd()
+    }
+}
+
+/// Opens a socket and binds it; a TCP one does not listen yet.
+///
+/// Non-blocking and close-on-exec. TCP binds through TIME_WAIT (`SO_REUSEADDR`);
+/// UDP never does: there the option would let a second instance steal the
+/// traffic. IPv6 is v6-only, so that `[::]` and `0.0.0.0` go side by side.
+///
+/// # Errors
+/// What the kernel said, with its errno: EADDRINUSE, EADDRNOTAVAIL, EACCES,
+/// EMFILE and the rest of bind(2) and socket(2).
+pub(crate) fn bind(endpoint: &Endpoint, options: &BindOptions) -> io::Result<Bound> {
+    let asked = endpoint.socket_addr();
+    let kind = match endpoint.protocol {
+        Protocol::Tcp => Type::STREAM,
+        Protocol::Udp => Type::DGRAM,
+    };
+    let socket = Socket::new(Domain::for_address(asked), kind.nonblocking(), None)?;
+    if asked.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if options.freebind {
+        match asked {
+            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+        }
+    }
+    match endpoint.protocol {
+        Protocol::Tcp => socket.set_reuse_address(true)?,
+        Protocol::Udp => prepare_datagrams(&socket, asked.ip(), options.receive_buffer)?,
+    }
+    socket.bind(&asked.into())?;
+    let local = match endpoint.port {
+        Port::Number(_) => asked,
+        Port::Ephemeral(_) => own_address(&socket)?,
+    };
+    let (protocol, losses_counted) = (endpoint.protocol, AtomicU32::new(0));
+    Ok(Bound { shared: Arc::new(Shared { socket, protocol, local, losses_counted }) })
+}
+
+/// Has the kernel say what it dropped and, on a wildcard, which address was
+/// dialled. Before the bind, because a bound socket receives.
+fn prepare_datagrams(socket: &Socket, ip: IpAddr, receive_buffer: Option<u32>) -> io::Result<()> {
+    setsockopt(socket, sockopt::RxqOvfl, &1)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+    }
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+        }
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn own_address(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    address.ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))
+}
+
+/// Lets a bound TCP socket take connections; a UDP one already takes datagrams.
+///
+/// Apart from [`bind`], so that a chunk can bind everything before it serves
+/// anything.
+///
+/// # Errors
+/// What listen(2) says: EADDRINUSE when another socket began to listen on the
+/// same address in between.
+pub(crate) fn listen(bound: &Bound, backlog: u16) -> io::Result<()> {
+    match bound.protocol() {
+        Protocol::Tcp => bound.socket().listen(i32::from(backlog)),
+        Protocol::Udp => Ok(()),
+    }
+}
+
+/// Binds TCP and UDP on one number that the kernel chooses (`both://…:0`).
+///
+/// # Errors
+/// As [`bind`]; EADDRINUSE when 64 numbers that were free for TCP were all taken
+/// for UDP.
+pub(crate) fn reserve_pair(
+    address: Address,
+    options: &BindOptions,
+) -> io::Result<(Bound, Bound, u16)> {
+    // Numbers that did not fit stay taken until the end, or they might come again.
+    let mut unfit = Vec::new();
+    while unfit.len() < PAIR_ATTEMPTS {
+        let port = Port::Ephemeral(0);
+        let stream = bind(&Endpoint { protocol: Protocol::Tcp, address, port }, options)?;
+        let number = stream.local_addr().port();
+        let port = Port::Number(number);
+        match bind(&Endpoint { protocol: Protocol::Udp, address, port }, options) {
+            Ok(datagram) => return Ok((stream, datagram, number)),
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => unfit.push(stream),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EADDRINUSE))
+}
+
+#[cfg(test)]
+mod tests;

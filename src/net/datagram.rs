@@ -1,0 +1,259 @@
+//! UDP echo: one datagram out for one in, from the address that was dialled.
+//!
+//! Holds no buffer: the caller lends one. Never keeps anything about a source,
+//! never waits for room to answer: what cannot be sent now is dropped and counted.
+
+mod message;
+
+use std::io;
+use std::ops::AddAssign;
+use std::task::{Context, Poll, ready};
+
+use nix::errno::Errno;
+
+use super::bind::Bound;
+use super::source_guard::SourceGuard;
+use super::sys::{self, Watched};
+use crate::config::Mode;
+use crate::supervision::DropReason;
+use message::{Arrival, ControlBuffer};
+
+/// Datagrams after which a socket lets its neighbours run.
+const DATAGRAMS_A_POLL: usize = 64;
+
+/// Sends of one answer before it is given up: each earlier failure may have
+/// been about another peer.
+const SENDS_AN_ANSWER: usize = 3;
+
+/// What a listener does with datagrams; shared by those of a group.
+#[derive(Debug)]
+pub(crate) struct DatagramRules {
+    /// Echo or discard.
+    pub(crate) mode: Mode,
+    /// Longest datagram that is answered, 0 to 65,507 bytes.
+    pub(crate) max_datagram_bytes: u16,
+    /// Whom it never answers.
+    pub(crate) guard: SourceGuard,
+}
+
+/// What a UDP socket did; it is added to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct UdpTally {
+    /// Datagrams that the kernel delivered.
+    pub(crate) received: u64,
+    /// Datagrams that were answered.
+    pub(crate) replied: u64,
+    /// Payload bytes of `received`, also of what was dropped.
+    pub(crate) bytes_in: u64,
+    /// Payload bytes of `replied`.
+    pub(crate) bytes_out: u64,
+    /// Unanswered ones, by [`DropReason::index`]. Those of
+    /// [`DropReason::ReceiveBuffer`] are not among `received`.
+    pub(crate) dropped: [u64; DropReason::ALL.len()],
+}
+
+impl UdpTally {
+    /// Datagrams dropped for that reason.
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason.index()]
+    }
+
+    fn drop_one(&mut self, reason: DropReason) {
+        self.dropped[reason.index()] += 1;
+    }
+}
+
+impl AddAssign for UdpTally {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.replied += other.replied;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        for (sum, more) in self.dropped.iter_mut().zip(other.dropped) {
+            *sum += more;
+        }
+    }
+}
+
+/// A bound UDP socket, registered with the runtime of this thread.
+#[derive(Debug)]
+pub(crate) struct DatagramSocket {
+    socket: Watched,
+}
+
+impl DatagramSocket {
+    /// Registers a bound socket.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says: EEXIST while another listener of this thread
+    /// still holds the socket, ENOSPC and ENOMEM.
+    pub(crate) fn new(bound: Bound) -> io::Result<Self> {
+        Ok(Self { socket: Watched::new(bound)? })
+    }
+
+    /// The socket that datagrams come from.
+    pub(crate) fn bound(&self) -> &Bound {
+        self.socket.bound()
+    }
+
+    /// Serves what has arrived, at most 64 datagrams a call, and has the task
+    /// woken for the rest. `Ready` only with an error.
+    ///
+    /// `scratch` should hold 65,535 bytes: what does not fit counts as oversize.
+    /// Errors about one peer (an ICMP answer, a filter) never end a socket. For
+    /// those that do, `accept::classify` says whether to pause or to give up.
+    pub(crate) fn poll_serve(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        rules: &DatagramRules,
+        tally: &mut UdpTally,
+    ) -> Poll<io::Error> {
+        let mut control = ControlBuffer::default();
+        for _ in 0..DATAGRAMS_A_POLL {
+            let receive = |bound: &Bound| message::receive(bound, scratch, &mut control);
+            match ready!(self.socket.poll_io(cx, receive)) {
+                Ok(arrival) => serve(self.bound(), &arrival, scratch, rules, tally),
+                Err(error) if is_about_a_peer(&error) => {}
+                Err(error) => return Poll::Ready(error),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Serves what has arrived, at most `most` datagrams, without waiting, and
+    /// counts what the kernel has dropped until now. Says how many it served.
+    ///
+    /// For the close: what is in the queue then would be lost.
+    ///
+    /// # Errors
+    /// What recvmsg(2) says, but not about one peer.
+    pub(crate) fn try_drain(
+        &mut self,
+        scratch: &mut [u8],
+        rules: &DatagramRules,
+        tally: &mut UdpTally,
+        most: usize,
+    ) -> io::Result<usize> {
+        let mut control = ControlBuffer::default();
+        let mut served = 0;
+        let mut result = Ok(());
+        while served < most {
+            match message::receive(self.bound(), scratch, &mut control) {
+                Ok(arrival) => serve(self.bound(), &arrival, scratch, rules, tally),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_about_a_peer(&error) => {}
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+            served += 1;
+        }
+        // A kernel that does not say leaves what the datagrams themselves said.
+        if let Ok(total) = sys::kernel_drops(self.bound()) {
+            count_losses(self.bound(), total, tally);
+        }
+        result.map(|()| served)
+    }
+}
+
+/// Counts one datagram, and answers it if it may be answered.
+fn serve(
+    bound: &Bound,
+    arrival: &Arrival,
+    scratch: &[u8],
+    rules: &DatagramRules,
+    tally: &mut UdpTally,
+) {
+    tally.received += 1;
+    tally.bytes_in += arrival.length as u64;
+    if let Some(total) = arrival.kernel_drops {
+        count_losses(bound, total, tally);
+    }
+    match rules.mode {
+        Mode::Discard => {}
+        Mode::Echo => match answer(bound, arrival, scratch, rules) {
+            Ok(sent) => {
+                tally.replied += 1;
+                tally.bytes_out += sent as u64;
+            }
+            Err(reason) => tally.drop_one(reason),
+        },
+    }
+}
+
+/// Sends the same bytes back; how many they were.
+fn answer(
+    bound: &Bound,
+    arrival: &Arrival,
+    scratch: &[u8],
+    rules: &DatagramRules,
+) -> Result<usize, DropReason> {
+    if arrival.to_broadcast {
+        return Err(DropReason::Broadcast);
+    }
+    if let Some(reason) = rules.guard.refuses(arrival.source, arrival.dialled) {
+        return Err(reason);
+    }
+    if arrival.length > usize::from(rules.max_datagram_bytes) {
+        return Err(DropReason::Oversize);
+    }
+    let payload = scratch.get(..arrival.length).ok_or(DropReason::Oversize)?;
+    let mut refusal = DropReason::Unreachable;
+    for _ in 0..SENDS_AN_ANSWER {
+        match message::send(bound, payload, arrival) {
+            Ok(sent) => return Ok(sent),
+            Err(errno) => refusal = why_unsent(errno),
+        }
+        // Only what may have been about an earlier answer is worth another try.
+        if refusal != DropReason::Unreachable {
+            break;
+        }
+    }
+    Err(refusal)
+}
+
+/// Why an answer could not be sent.
+fn why_unsent(errno: Errno) -> DropReason {
+    match errno {
+        Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => DropReason::SendBuffer,
+        // What a socket without SO_BROADCAST hears when it sends to a subnet's
+        // broadcast address (socket(7)).
+        Errno::EACCES => DropReason::Broadcast,
+        Errno::EMSGSIZE => DropReason::Oversize,
+        _ => DropReason::Unreachable,
+    }
+}
+
+/// True for what a receive reports about an earlier answer: an interruption, or
+/// an ICMP message (the kernel's tables are `icmp_err_convert` and its IPv6 kin).
+fn is_about_a_peer(error: &io::Error) -> bool {
+    error.raw_os_error().map(Errno::from_raw).is_some_and(|errno| {
+        matches!(
+            errno,
+            Errno::EINTR
+                | Errno::ECONNREFUSED
+                | Errno::EHOSTUNREACH
+                | Errno::ENETUNREACH
+                | Errno::EHOSTDOWN
+                | Errno::ENETDOWN
+                | Errno::ENONET
+                | Errno::ENOPROTOOPT
+                | Errno::EOPNOTSUPP
+                | Errno::EMSGSIZE
+                | Errno::EPROTO
+                | Errno::EACCES
+                | Errno::EPERM
+        )
+    })
+}
+
+fn count_losses(bound: &Bound, total: u32, tally: &mut UdpTally) {
+    let lost = u64::from(bound.uncounted_losses(total));
+    tally.dropped[DropReason::ReceiveBuffer.index()] += lost;
+}
+
+#[cfg(test)]
+mod tests;

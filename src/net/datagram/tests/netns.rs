@@ -1,0 +1,127 @@
+//! UDP echo in a network namespace of the test's own; needs root and ip(8).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::net::if_::if_nametoindex;
+use nix::sched::{CloneFlags, unshare};
+
+use super::Server;
+use crate::supervision::DropReason;
+
+/// Runs `test` on a thread with an empty network, or says why it cannot.
+fn in_own_network(setup: &'static [&'static str], test: fn()) {
+    let thread = std::thread::spawn(move || {
+        if let Err(errno) = unshare(CloneFlags::CLONE_NEWNET) {
+            eprintln!("skipped: no network namespace ({errno}); run as root");
+            return;
+        }
+        for line in setup {
+            match Command::new("ip").args(line.split(' ')).status() {
+                Ok(status) if status.success() => {}
+                outcome => {
+                    eprintln!("skipped: ip {line} failed ({outcome:?})");
+                    return;
+                }
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        runtime.expect("a runtime").block_on(async { test() });
+    });
+    thread.join().expect("the test");
+}
+
+/// Dials `to` from `from`; where the answer came from.
+fn answered_from(server: &mut Server, from: SocketAddr, to: SocketAddr) -> SocketAddr {
+    let client = UdpSocket::bind(from).expect("a socket");
+    client.set_read_timeout(Some(Duration::from_secs(2))).expect("an option");
+    client.send_to(b"hello", to).expect("a datagram");
+    assert_eq!(server.serve(), 1);
+    let (length, source) = client.recv_from(&mut [0; 10]).expect("an answer");
+    assert_eq!(length, 5);
+    source
+}
+
+#[test]
+fn a_wildcard_answers_from_each_address_of_the_machine() {
+    let setup = &[
+        "link set lo up",
+        "link add veth0 type veth peer name veth1",
+        "addr add 10.1.1.1/24 dev veth0",
+        "addr add 10.1.1.2/24 dev veth0",
+        "addr add fd00::1/64 dev veth0 nodad",
+        "addr add fd00::2/64 dev veth0 nodad",
+        "link set veth0 up",
+        "link set veth1 up",
+    ];
+    in_own_network(setup, || {
+        let mut four = Server::on(Ipv4Addr::UNSPECIFIED);
+        let mut six = Server::on(Ipv6Addr::UNSPECIFIED);
+        // The client dials from one address of the machine to another.
+        for (dialled, own) in [
+            ("10.1.1.1", "10.1.1.2"),
+            ("10.1.1.2", "10.1.1.1"),
+            ("127.0.0.9", "127.0.0.1"),
+            ("fd00::1", "fd00::2"),
+            ("fd00::2", "fd00::1"),
+            ("::1", "::1"),
+        ] {
+            let [dialled, own]: [IpAddr; 2] =
+                [dialled, own].map(|ip| ip.parse().expect("an address"));
+            let server = if dialled.is_ipv4() { &mut four } else { &mut six };
+            let dialled = SocketAddr::new(dialled, server.address().port());
+            assert_eq!(answered_from(server, SocketAddr::new(own, 0), dialled), dialled);
+        }
+    });
+}
+
+#[test]
+fn a_link_local_client_is_answered_on_its_own_link() {
+    let setup = &[
+        "link set lo up",
+        "link add veth0 type veth peer name veth1",
+        "link set veth0 addrgenmode none",
+        "link set veth1 addrgenmode none",
+        "addr add fe80::1/64 dev veth0 nodad",
+        "addr add fe80::2/64 dev veth1 nodad",
+        "addr add fd00::1/64 dev veth0 nodad",
+        "addr add fd00:1::1/64 dev veth1 nodad",
+        "link set veth0 up",
+        "link set veth1 up",
+    ];
+    in_own_network(setup, || {
+        let mut server = Server::on(Ipv6Addr::UNSPECIFIED);
+        let port = server.address().port();
+        for (interface, own, wider) in
+            [("veth0", "fe80::1", "fd00::1"), ("veth1", "fe80::2", "fd00:1::1")]
+        {
+            let index = if_nametoindex(interface).expect("an interface");
+            let own: Ipv6Addr = own.parse().expect("an address");
+            let at = |port| SocketAddr::V6(SocketAddrV6::new(own, port, 0, index));
+            let wider = SocketAddr::new(wider.parse().expect("an address"), 0);
+            for client in [at(0), wider] {
+                let source = answered_from(&mut server, client, at(port));
+                assert_eq!((source.ip(), source.port()), (own.into(), port));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_subnet_broadcast_is_not_answered() {
+    let setup = &[
+        "link set lo up",
+        "link add veth0 type veth peer name veth1",
+        "addr add 10.1.1.1/24 brd 10.1.1.255 dev veth0",
+        "link set veth0 up",
+        "link set veth1 up",
+    ];
+    in_own_network(setup, || {
+        let mut server = Server::on(Ipv4Addr::UNSPECIFIED);
+        let client = UdpSocket::bind("10.1.1.1:0").expect("a socket");
+        client.set_broadcast(true).expect("an option");
+        client.connect(("10.1.1.255", server.address().port())).expect("a peer");
+        server.expect_dropped(&client, b"hello", DropReason::Broadcast);
+    });
+}

@@ -1,0 +1,119 @@
+//! The calls of one poll of a session: reads, writes, and when to stop.
+//!
+//! Counts every byte where the kernel took or gave it, so that the counts hold
+//! also when the session fails. Never decides what a read means.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Reads (and interrupted calls) after which a session lets its neighbours run.
+const READS_A_POLL: u32 = 16;
+
+/// What a session moved, in bytes; [`super::Pump::poll`] adds to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Bytes that read(2) delivered, echoed or not.
+    pub(crate) read: u64,
+    /// Bytes that write(2) accepted.
+    pub(crate) written: u64,
+}
+
+/// What one call of [`super::Pump::poll`] works with.
+pub(super) struct Io<'call, 'waker> {
+    pub(super) cx: &'call mut Context<'waker>,
+    pub(super) scratch: &'call mut [u8],
+    pub(super) tally: &'call mut Tally,
+    pub(super) budget: Budget,
+}
+
+impl Io<'_, '_> {
+    /// One read into `scratch`; 0 bytes mean that the peer ended its side.
+    pub(super) fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        if self.scratch.is_empty() {
+            // It would look like the peer's end.
+            return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
+        }
+        loop {
+            ready!(self.budget.poll_spend(self.cx));
+            let mut buffer = ReadBuf::new(self.scratch);
+            match ready!(Pin::new(&mut *stream).poll_read(self.cx, &mut buffer)) {
+                Ok(()) => {
+                    let read = buffer.filled().len();
+                    self.tally.read += read as u64;
+                    return Poll::Ready(Ok(read));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Writes until all is taken or no more is; how many bytes were.
+    ///
+    /// Fewer than all means that the task will be woken.
+    pub(super) fn write<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        bytes: &[u8],
+    ) -> io::Result<usize> {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match Pin::new(&mut *stream).poll_write(self.cx, &bytes[taken..]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(written)) => {
+                    taken += written;
+                    self.tally.written += written as u64;
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                    if self.budget.poll_spend(self.cx).is_pending() {
+                        break;
+                    }
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Reads and drops; `Ready` when the peer has ended its side or is gone.
+    pub(super) fn poll_drop_input<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Poll<()> {
+        loop {
+            match ready!(self.poll_read(stream)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Counts down to the moment when a session lets its neighbours run.
+pub(super) struct Budget(u32);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(READS_A_POLL)
+    }
+}
+
+impl Budget {
+    /// Spends one; when none is left, asks to be polled again and says `Pending`.
+    fn poll_spend(&mut self, cx: &Context<'_>) -> Poll<()> {
+        match self.0.checked_sub(1) {
+            Some(rest) => {
+                self.0 = rest;
+                Poll::Ready(())
+            }
+            None => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What only the machine knows: addresses, names, files, ports, limits.
+//!
+//! The one place that reads such facts. Never opens a listener, never judges:
+//! `spec` and `plan` get plain values.
+
+mod holders;
+mod limits;
+pub(crate) mod netlink;
+mod resolver;
+mod sockets;
+mod threads;
+
+use crate::plan::facts::HostFacts;
+use crate::plan::reach::LocalRoutes;
+use crate::spec::Protocol;
+
+pub(crate) use holders::find as holders;
+pub(crate) use limits::{limits, raise_nofile};
+pub(crate) use resolver::SystemResolver;
+
+/// The machine as it is now. What cannot be read counts as harmless: a plan
+/// that says too little is better than none, and opening tells the rest.
+pub(crate) fn facts() -> HostFacts {
+    let sockets = Protocol::ALL.into_iter().filter_map(|protocol| sockets::bound(protocol).ok());
+    HostFacts {
+        limits: limits(),
+        routes: LocalRoutes::read().ok(),
+        sockets: sockets.flatten().collect(),
+        ephemeral: limits::ephemeral_ports(),
+    }
+}

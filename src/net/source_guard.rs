@@ -1,0 +1,208 @@
+//! Whom a UDP listener never answers, so that no datagram makes it a weapon.
+//!
+//! Pure and without state: addresses in, a verdict out. Two reflectors and one
+//! forged source would answer each other for ever (CVE-1999-0103,
+//! CVE-2024-2169). Never counts, never logs, never measures a rate.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::supervision::DropReason;
+
+/// Says whether an address is one of the service's own UDP endpoints.
+pub(crate) type OwnEndpoints = Box<dyn Fn(SocketAddr) -> bool + Send + Sync>;
+
+/// Decides whom UDP listeners may answer; shared by those of a group.
+pub(crate) struct SourceGuard {
+    /// Sorted, neither overlapping nor touching.
+    refused: Box<[(u16, u16)]>,
+    own: OwnEndpoints,
+}
+
+impl SourceGuard {
+    /// Refuses the given source ports (inclusive ranges, in any order) and
+    /// every source that `own` knows.
+    ///
+    /// `own` is asked about each datagram that nothing else refuses, with a
+    /// plain IPv4 address where IPv6 maps one; it knows that a wildcard
+    /// endpoint covers every address of the machine.
+    pub(crate) fn new(refused: &[(u16, u16)], own: OwnEndpoints) -> Self {
+        Self { refused: merge(refused), own }
+    }
+
+    /// Why a datagram from `source` to `dialled` gets no answer; `None` = it may.
+    pub(crate) fn refuses(&self, source: SocketAddr, dialled: SocketAddr) -> Option<DropReason> {
+        let source = SocketAddr::new(source.ip().to_canonical(), source.port());
+        let dialled = SocketAddr::new(dialled.ip().to_canonical(), dialled.port());
+        let by_address =
+            refuses_source(source.ip()).or_else(|| refuses_dialled(dialled.ip())).or_else(|| {
+                let outside = source.ip().is_loopback() && !dialled.ip().is_loopback();
+                outside.then_some(DropReason::LoopbackSource)
+            });
+        if by_address.is_some() {
+            return by_address;
+        }
+        if source.port() == 0 || self.refuses_port(source.port()) {
+            return Some(DropReason::SourcePort);
+        }
+        (source == dialled || (self.own)(source)).then_some(DropReason::OwnEndpoint)
+    }
+
+    fn refuses_port(&self, port: u16) -> bool {
+        let after = self.refused.partition_point(|(first, _)| *first <= port);
+        after > 0 && port <= self.refused[after - 1].1
+    }
+}
+
+impl fmt::Debug for SourceGuard {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SourceGuard").field("refused", &self.refused).finish_non_exhaustive()
+    }
+}
+
+/// Sorts ranges and joins those that overlap or touch.
+fn merge(ranges: &[(u16, u16)]) -> Box<[(u16, u16)]> {
+    let mut sorted: Vec<_> = ranges.iter().copied().filter(|(first, last)| first <= last).collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<(u16, u16)> = Vec::with_capacity(sorted.len());
+    for (first, last) in sorted {
+        match merged.last_mut() {
+            Some(previous) if first <= previous.1.saturating_add(1) => {
+                previous.1 = previous.1.max(last);
+            }
+            _ => merged.push((first, last)),
+        }
+    }
+    merged.into_boxed_slice()
+}
+
+/// Sources that nobody sends from, or that stand for many.
+fn refuses_source(ip: IpAddr) -> Option<DropReason> {
+    /// What the kernel delivers on `lo` as if somebody had sent it.
+    const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
+    match ip {
+        IpAddr::V4(ip) if ip.octets()[0] == 0 => Some(DropReason::ZeroNet),
+        IpAddr::V6(ip) if ip.is_unspecified() => Some(DropReason::ZeroNet),
+        IpAddr::V4(ip) if ip.is_broadcast() || ip == LOOPBACK_BROADCAST => {
+            Some(DropReason::Broadcast)
+        }
+        ip if ip.is_multicast() => Some(DropReason::Multicast),
+        _ => None,
+    }
+}
+
+/// Dialled addresses that no answer can leave from, and that a forged source
+/// would have many machines answer at once.
+fn refuses_dialled(ip: IpAddr) -> Option<DropReason> {
+    match ip {
+        IpAddr::V4(ip) if ip.is_broadcast() => Some(DropReason::Broadcast),
+        ip if ip.is_multicast() => Some(DropReason::Multicast),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT: [(u16, u16); 2] = [(0, 1023), (2049, 2049)];
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    /// The verdict of a guard with default ports that owns 192.0.2.1:7000.
+    fn verdict(source: &str, dialled: &str) -> Option<DropReason> {
+        let own = address("192.0.2.1:7000");
+        let guard = SourceGuard::new(&DEFAULT, Box::new(move |source| source == own));
+        guard.refuses(address(source), address(dialled))
+    }
+
+    #[test]
+    fn an_ordinary_client_is_answered() {
+        assert_eq!(verdict("192.0.2.9:40000", "192.0.2.1:7000"), None);
+        assert_eq!(verdict("127.0.0.1:40000", "127.0.0.2:7000"), None);
+        assert_eq!(verdict("[2001:db8::9]:40000", "[2001:db8::1]:7000"), None);
+        assert_eq!(verdict("[::1]:40000", "[::1]:7000"), None);
+    }
+
+    #[test]
+    fn the_ports_of_well_known_services_are_never_answered() {
+        for port in [0, 7, 19, 53, 123, 1023, 2049] {
+            let source = format!("192.0.2.9:{port}");
+            assert_eq!(verdict(&source, "192.0.2.1:7000"), Some(DropReason::SourcePort), "{port}");
+        }
+        for port in [1024, 2048, 2050, 65535] {
+            assert_eq!(verdict(&format!("192.0.2.9:{port}"), "192.0.2.1:7000"), None, "{port}");
+        }
+    }
+
+    #[test]
+    fn port_zero_is_never_answered_even_when_no_port_is_refused() {
+        let guard = SourceGuard::new(&[], Box::new(|_| false));
+        let dialled = address("192.0.2.1:7000");
+        assert_eq!(guard.refuses(address("192.0.2.9:0"), dialled), Some(DropReason::SourcePort));
+        assert_eq!(guard.refuses(address("192.0.2.9:7"), dialled), None);
+    }
+
+    #[test]
+    fn refused_ranges_may_overlap_and_come_in_any_order() {
+        let ranges = [(50, 60), (10, 20), (15, 30), (31, 40), (60, 60), (65535, 65535), (9, 8)];
+        let guard = SourceGuard::new(&ranges, Box::new(|_| false));
+        for port in 1..=u16::MAX {
+            let expected = ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
+            assert_eq!(guard.refuses_port(port), expected, "{port}");
+        }
+    }
+
+    #[test]
+    fn its_own_endpoints_are_never_answered_on_wildcards_too() {
+        let expected = Some(DropReason::OwnEndpoint);
+        assert_eq!(verdict("192.0.2.1:7000", "192.0.2.7:9000"), expected);
+        assert_eq!(verdict("[::ffff:192.0.2.1]:7000", "192.0.2.7:9000"), expected);
+        assert_eq!(verdict("192.0.2.5:9000", "192.0.2.5:9000"), expected, "its own answer");
+    }
+
+    #[test]
+    fn groups_and_addresses_of_nobody_are_never_answered() {
+        for (source, expected) in [
+            ("224.0.0.1:40000", DropReason::Multicast),
+            ("[ff02::1]:40000", DropReason::Multicast),
+            ("[::ffff:224.0.0.1]:40000", DropReason::Multicast),
+            ("255.255.255.255:40000", DropReason::Broadcast),
+            ("[::ffff:255.255.255.255]:40000", DropReason::Broadcast),
+            ("127.255.255.255:40000", DropReason::Broadcast),
+            ("0.0.0.0:40000", DropReason::ZeroNet),
+            ("0.1.2.3:40000", DropReason::ZeroNet),
+            ("[::]:40000", DropReason::ZeroNet),
+            ("[::ffff:0.1.2.3]:40000", DropReason::ZeroNet),
+        ] {
+            assert_eq!(verdict(source, "127.0.0.1:7000"), Some(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn who_dials_a_group_is_not_answered() {
+        let client = "192.0.2.9:40000";
+        assert_eq!(verdict(client, "255.255.255.255:7000"), Some(DropReason::Broadcast));
+        assert_eq!(verdict(client, "239.1.2.3:7000"), Some(DropReason::Multicast));
+    }
+
+    #[test]
+    fn a_loopback_source_is_answered_on_loopback_only() {
+        for source in ["127.0.0.1:40000", "[::ffff:127.0.0.1]:40000"] {
+            assert_eq!(verdict(source, "192.0.2.1:7000"), Some(DropReason::LoopbackSource));
+        }
+        assert_eq!(verdict("[::1]:40000", "[2001:db8::1]:7000"), Some(DropReason::LoopbackSource));
+    }
+
+    #[test]
+    fn every_reason_has_its_own_slot_and_its_own_word() {
+        let words: std::collections::HashSet<_> =
+            DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), DropReason::ALL.len());
+        for (slot, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), slot);
+        }
+    }
+}
