@@ -2,9 +2,9 @@
 
 pub mod config;
 pub mod plan;
+pub mod service;
 pub mod spec;
 pub mod supervision;
 
 pub(crate) mod actors;
 pub(crate) mod net;
-pub(crate) mod service;

@@ -1,1 +1,15 @@
-//! actors
+//! The actor tree: Supervisor, Workers, Listeners, EchoSessions, ErrorLog.
+//!
+//! Actors hold lifecycles and pass messages. They never touch bytes (that is
+//! `net`'s) and never decide about retries or states (that is `supervision`'s).
+
+pub(crate) mod error_log;
+pub(crate) mod listener;
+pub(crate) mod local;
+pub(crate) mod opening;
+pub(crate) mod orders;
+pub(crate) mod protocol;
+pub(crate) mod session;
+pub(crate) mod supervisor;
+pub(crate) mod udp_listener;
+pub(crate) mod worker;

@@ -1,1 +1,21 @@
-//! service
+//! A running IPCow: plan, start, wait, drain, join.
+//!
+//! [`Service::builder`] makes a [`Service`], starting it gives a
+//! [`ServiceHandle`]. Each service owns an actix system on a thread of its
+//! own, so it can be used from any async runtime. Installs no signal handler,
+//! no logger, and never ends the process.
+
+mod builder;
+mod handle;
+mod system;
+mod tree;
+
+pub mod planning;
+pub mod signals;
+mod summary;
+
+pub use builder::{Service, ServiceBuilder, StartError};
+pub use handle::{ServiceGone, ServiceHandle, Snapshot};
+pub use summary::Summary;
+
+pub use crate::actors::supervisor::Event;

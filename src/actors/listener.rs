@@ -1,0 +1,142 @@
+//! A bound TCP endpoint: accepts connections and starts their sessions.
+//!
+//! Takes a permit before each accept, so that clients beyond the limit wait in
+//! the kernel's backlog. Never reads or writes a connection.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, ready};
+use std::time::Instant;
+
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
+use tokio_util::sync::PollSemaphore;
+
+use super::local::WorkerLocal;
+use super::protocol::{CloseListener, GroupRuntime, ListenerFailed};
+use super::session::{Accepted, EchoSession};
+use crate::net::accept::{AcceptClass, AcceptLoop, Acceptor, Connection, Step, classify};
+use crate::spec::Endpoint;
+use crate::supervision::{Fault, FaultKind, Place};
+
+/// Accepts in a row before other tasks of the thread have their turn.
+const ACCEPTS_A_TURN: usize = 16;
+
+/// The listener of one TCP endpoint.
+pub(crate) struct Listener {
+    place: Place,
+    endpoint: Endpoint,
+    group: Arc<GroupRuntime>,
+    local: Rc<WorkerLocal>,
+    accepts: AcceptLoop<Acceptor>,
+}
+
+impl Listener {
+    pub(crate) fn new(
+        place: Place,
+        endpoint: Endpoint,
+        group: Arc<GroupRuntime>,
+        local: Rc<WorkerLocal>,
+        acceptor: Acceptor,
+    ) -> Self {
+        Self { place, endpoint, group, local, accepts: AcceptLoop::new(acceptor) }
+    }
+
+    fn serve(&self, (stream, peer): Connection, permit: OwnedSemaphorePermit) {
+        let accepted = Accepted { stream, peer, permit };
+        EchoSession::spawn(&self.local, self.endpoint, &self.group, accepted);
+    }
+
+    /// Starts a session for each client that the backlog still holds: closing
+    /// the socket would reset them.
+    fn empty_backlog(&self) {
+        while let Ok(permit) = Arc::clone(&self.local.share.permits).try_acquire_owned() {
+            match self.accepts.source().try_accept() {
+                Ok(Some(connection)) => self.serve(connection, permit),
+                Ok(None) => break,
+                Err(error) => match error.raw_os_error().map(classify) {
+                    Some(AcceptClass::Retry) => {}
+                    Some(AcceptClass::Pause | AcceptClass::Fatal) | None => break,
+                },
+            }
+        }
+    }
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let permits = PollSemaphore::new(Arc::clone(&self.local.share.permits));
+        ctx.spawn(Serve { permits, sleep: None });
+    }
+
+    fn stopped(&mut self, _ctx: &mut Self::Context) {
+        self.local.leave_listener(self.place);
+    }
+}
+
+impl Handler<CloseListener> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _close: CloseListener, ctx: &mut Self::Context) {
+        self.empty_backlog();
+        ctx.stop();
+    }
+}
+
+/// Waits for a client, then for a permit, then accepts.
+struct Serve {
+    permits: PollSemaphore,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl ActorFuture<Listener> for Serve {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        listener: &mut Listener,
+        ctx: &mut Context<Listener>,
+        task: &mut Task<'_>,
+    ) -> Poll<()> {
+        for _ in 0..ACCEPTS_A_TURN {
+            if let Some(sleep) = &mut self.sleep {
+                ready!(sleep.as_mut().poll(task));
+                self.sleep = None;
+            }
+            if ready!(listener.accepts.source().poll_ready(task)).is_err() {
+                // The runtime is shutting down.
+                return Poll::Ready(());
+            }
+            let Some(permit) = ready!(self.permits.poll_acquire(task)) else {
+                return Poll::Ready(());
+            };
+            match ready!(listener.accepts.poll_step(task, fastrand::f64())) {
+                Step::Taken(connection) => {
+                    listener.local.set_now(Instant::now());
+                    listener.serve(connection, permit);
+                }
+                Step::Lost(error) => {
+                    tracing::debug!(endpoint = %listener.endpoint, %error, "a connection was lost");
+                }
+                Step::Pause { wait, error } => {
+                    tracing::debug!(endpoint = %listener.endpoint, %error, ?wait, "accept pauses");
+                    self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
+                }
+                Step::Broken(error) => {
+                    let errno = error.raw_os_error().unwrap_or(0);
+                    let fault = Fault { kind: FaultKind::Listener, errno };
+                    listener.local.report_listener(ListenerFailed { place: listener.place, fault });
+                    ctx.stop();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,203 @@
+//! Opening a chunk: bind, listen, start a listener, endpoint after endpoint.
+//!
+//! An async function that yields every few milliseconds, so that a big chunk
+//! never keeps its thread from answering. Decides nothing about retries.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Actor;
+
+use super::listener::Listener;
+use super::local::WorkerLocal;
+use super::protocol::{AssignChunk, OpenOrder, Outcomes};
+use super::udp_listener::UdpListener;
+use crate::config::OnBindError;
+use crate::net::accept::Acceptor;
+use crate::net::bind::{self, BindOptions, Bound};
+use crate::net::datagram::DatagramSocket;
+use crate::plan::reach::{LocalRoutes, Reach};
+use crate::spec::Protocol;
+use crate::supervision::{ChunkId, Fault, FaultClass, FaultKind, Outcome, Place};
+
+/// Longest time the thread is kept before its other tasks have a turn.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// Opens every endpoint of the order and says what became of each.
+pub(crate) async fn open_chunk(local: Rc<WorkerLocal>, order: AssignChunk) -> Outcomes {
+    let chunk = order.lease.chunk;
+    let mut opening = Opening {
+        routes: LocalRoutes::read().ok(),
+        outcomes: Vec::with_capacity(order.orders.len()),
+        slice: Instant::now(),
+        short: false,
+        chunk,
+        local,
+    };
+    let mut orders = order.orders.into_iter().peekable();
+    while let Some(first) = orders.next() {
+        opening.breathe().await;
+        if first.group.settings.on_bind_error == OnBindError::Keep {
+            opening.open(first);
+            continue;
+        }
+        let group = Arc::clone(&first.group);
+        let mut unit = vec![first];
+        while let Some(next) = orders.next_if(|next| Arc::ptr_eq(&next.group, &group)) {
+            unit.push(next);
+        }
+        opening.open_all_or_none(unit).await;
+    }
+    opening.outcomes
+}
+
+struct Opening {
+    local: Rc<WorkerLocal>,
+    chunk: ChunkId,
+    /// `None` when the kernel would not say: then every address is tried.
+    routes: Option<LocalRoutes>,
+    outcomes: Outcomes,
+    slice: Instant,
+    /// The machine is short of something: nothing more is tried.
+    short: bool,
+}
+
+impl Opening {
+    async fn breathe(&mut self) {
+        if self.slice.elapsed() >= SLICE {
+            tokio::task::yield_now().await;
+            self.slice = Instant::now();
+        }
+    }
+
+    /// True when the rest of the order shall not be tried.
+    fn is_over(&self) -> bool {
+        self.short || self.local.is_draining()
+    }
+
+    fn open(&mut self, order: OpenOrder) {
+        let slot = order.slot;
+        if self.is_over() {
+            self.outcomes.push((slot, Outcome::Deferred));
+            return;
+        }
+        let opened = self.bind(&order).and_then(|bound| self.serve(order, bound));
+        let outcome = opened.unwrap_or_else(|fault| self.failed(fault));
+        self.outcomes.push((slot, outcome));
+    }
+
+    /// Binds all, then listens on all; on the first failure none is kept.
+    async fn open_all_or_none(&mut self, unit: Vec<OpenOrder>) {
+        let mut bound = Vec::with_capacity(unit.len());
+        let mut culprit = None;
+        for order in &unit {
+            self.breathe().await;
+            if self.is_over() {
+                break;
+            }
+            match self.bind(order).and_then(|socket| listen(order, &socket).map(|()| socket)) {
+                Ok(socket) => bound.push(socket),
+                Err(fault) => {
+                    culprit = Some((order.slot, fault));
+                    break;
+                }
+            }
+        }
+        if bound.len() == unit.len() {
+            for (order, socket) in unit.into_iter().zip(bound) {
+                let slot = order.slot;
+                let outcome = self.serve(order, socket).unwrap_or_else(|fault| self.failed(fault));
+                self.outcomes.push((slot, outcome));
+            }
+            return;
+        }
+        drop(bound);
+        for order in unit {
+            let outcome = match culprit {
+                None => Outcome::Deferred,
+                Some((slot, fault)) if slot == order.slot => self.failed(fault),
+                Some((_, fault)) => {
+                    Outcome::Failed(Fault { kind: FaultKind::BindRolledBack, errno: fault.errno })
+                }
+            };
+            self.outcomes.push((order.slot, outcome));
+        }
+    }
+
+    fn failed(&mut self, fault: Fault) -> Outcome<Bound> {
+        self.short |= fault.class() == FaultClass::Resource;
+        Outcome::Failed(fault)
+    }
+
+    fn bind(&self, order: &OpenOrder) -> Result<Bound, Fault> {
+        self.check_reach(order)?;
+        match &order.reserved {
+            Some(Ok(bound)) => Ok(bound.clone()),
+            Some(Err(fault)) => Err(*fault),
+            None => bind::bind(&order.endpoint, &bind_options(order, &self.local)).map_err(fault),
+        }
+    }
+
+    /// Linux binds TCP to addresses that nobody can connect to.
+    fn check_reach(&self, order: &OpenOrder) -> Result<(), Fault> {
+        let Some(routes) = &self.routes else { return Ok(()) };
+        if order.endpoint.protocol == Protocol::Udp {
+            return Ok(());
+        }
+        let unreachable = match routes.classify(&order.endpoint.address) {
+            Reach::Local | Reach::Wildcard => false,
+            Reach::Broadcast | Reach::Multicast => true,
+            Reach::Absent => {
+                self.local.share.settings.binds_absent(order.endpoint.address)
+                    && !order.group.settings.freebind
+            }
+        };
+        if unreachable {
+            return Err(Fault::without_errno(FaultKind::BindUnreachable));
+        }
+        Ok(())
+    }
+
+    /// Listens, and starts the actor that serves the socket.
+    fn serve(&self, order: OpenOrder, bound: Bound) -> Result<Outcome<Bound>, Fault> {
+        let place = Place { chunk: self.chunk, slot: order.slot };
+        let port = bound.local_addr().port();
+        let endpoint = order.endpoint.with_port(port);
+        let local = Rc::clone(&self.local);
+        let closer = match endpoint.protocol {
+            Protocol::Tcp => {
+                listen(&order, &bound)?;
+                let acceptor = Acceptor::new(bound.clone()).map_err(fault)?;
+                Listener::new(place, endpoint, order.group, local, acceptor).start().recipient()
+            }
+            Protocol::Udp => {
+                let socket = DatagramSocket::new(bound.clone()).map_err(fault)?;
+                UdpListener::new(place, order.group, local, socket).start().recipient()
+            }
+        };
+        self.local.enter_listener(place, closer);
+        self.local.share.counters.endpoint_opened();
+        Ok(Outcome::Opened { port, socket: bound })
+    }
+}
+
+fn listen(order: &OpenOrder, bound: &Bound) -> Result<(), Fault> {
+    match order.endpoint.protocol {
+        Protocol::Tcp => bind::listen(bound, order.group.backlog).map_err(fault),
+        Protocol::Udp => Ok(()),
+    }
+}
+
+fn bind_options(order: &OpenOrder, local: &WorkerLocal) -> BindOptions {
+    BindOptions {
+        freebind: order.group.settings.freebind,
+        backlog: order.group.backlog,
+        receive_buffer: local.share.settings.receive_buffer,
+    }
+}
+
+fn fault(error: io::Error) -> Fault {
+    Fault::from_bind_errno(error.raw_os_error().unwrap_or(0))
+}

@@ -1,0 +1,60 @@
+//! What the Supervisor tells the service: ready, recovered, its picture.
+
+use super::{Event, Supervisor};
+use crate::actors::orders;
+use crate::supervision::{EndpointFailure, MAX_BOUND, MAX_FAILURES, Picture, Place, Ready};
+
+impl Supervisor {
+    pub(super) fn tell_recovered(&self, places: &[Place]) {
+        if self.setup.ready.borrow().is_none() {
+            return;
+        }
+        for place in places {
+            if let Some(endpoint) = orders::endpoint_at(&self.setup, *place) {
+                tracing::info!(%endpoint, "the endpoint recovered");
+                let _slow_reader = self.setup.events.try_send(Event::Recovered(endpoint));
+            }
+        }
+    }
+
+    /// Says once that the service is ready.
+    pub(super) fn announce(&self) {
+        if self.setup.ready.borrow().is_none() {
+            self.setup.ready.send_replace(Some(self.describe_ready()));
+        }
+    }
+
+    fn describe_ready(&self) -> Ready {
+        let setup = &self.setup;
+        let ephemeral = setup.endpoints.ephemeral();
+        let bound = ephemeral
+            .filter_map(|index| orders::endpoint_at(setup, setup.table.place(index)))
+            .filter(|endpoint| endpoint.port.number() != 0)
+            .take(MAX_BOUND)
+            .collect();
+        Ready {
+            endpoints: setup.table.endpoint_counts(),
+            chunks: setup.table.chunk_counts(),
+            workers: self.workers.len(),
+            elapsed: setup.started.elapsed(),
+            bound,
+            failures: self.failures(),
+            required: setup.coverage.required(),
+        }
+    }
+
+    pub(super) fn failures(&self) -> Vec<EndpointFailure> {
+        let failed = self.setup.table.failures().filter_map(|(place, state, fault)| {
+            let endpoint = orders::endpoint_at(&self.setup, place)?;
+            Some(EndpointFailure { endpoint, state, fault })
+        });
+        failed.take(MAX_FAILURES).collect()
+    }
+
+    pub(super) fn picture(&self) -> Picture {
+        Picture {
+            workers: self.workers.iter().map(|slot| slot.state).collect(),
+            chunks: self.setup.table.states().collect(),
+        }
+    }
+}

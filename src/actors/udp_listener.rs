@@ -1,0 +1,117 @@
+//! A bound UDP endpoint: answers datagrams.
+//!
+//! The datagrams are `net::datagram`'s; this holds the lifecycle.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
+
+use super::local::WorkerLocal;
+use super::protocol::{CloseListener, GroupRuntime, ListenerFailed};
+use crate::net::datagram::{DatagramSocket, UdpTally};
+use crate::supervision::{DropReason, Fault, FaultKind, Place};
+
+/// Most datagrams that are answered when the listener closes.
+const LAST_DATAGRAMS: usize = 1024;
+
+/// The listener of one UDP endpoint.
+pub(crate) struct UdpListener {
+    place: Place,
+    group: Arc<GroupRuntime>,
+    local: Rc<WorkerLocal>,
+    socket: DatagramSocket,
+}
+
+impl UdpListener {
+    pub(crate) const fn new(
+        place: Place,
+        group: Arc<GroupRuntime>,
+        local: Rc<WorkerLocal>,
+        socket: DatagramSocket,
+    ) -> Self {
+        Self { place, group, local, socket }
+    }
+
+    /// Serves what has arrived; ready only when the socket failed.
+    fn serve(&mut self, task: &mut Task<'_>) -> Poll<std::io::Error> {
+        let mut tally = UdpTally::default();
+        let polled = {
+            let mut scratch = self.local.scratch.borrow_mut();
+            self.socket.poll_serve(task, &mut scratch, &self.group.datagrams, &mut tally)
+        };
+        self.book(&tally);
+        polled
+    }
+
+    /// Answers what the kernel has delivered: a close would lose it.
+    fn empty_queue(&mut self) {
+        let mut tally = UdpTally::default();
+        {
+            let mut scratch = self.local.scratch.borrow_mut();
+            let rules = &self.group.datagrams;
+            let _failed = self.socket.try_drain(&mut scratch, rules, &mut tally, LAST_DATAGRAMS);
+        }
+        self.book(&tally);
+    }
+
+    fn book(&self, tally: &UdpTally) {
+        let share = &self.local.share;
+        share.counters.datagrams_received(tally.received, tally.bytes_in);
+        share.counters.datagrams_replied(tally.replied, tally.bytes_out);
+        for reason in DropReason::ALL {
+            match tally.dropped(reason) {
+                0 => {}
+                count => {
+                    share.counters.datagrams_dropped(reason, count);
+                    share.first_drops.warn_once(reason);
+                }
+            }
+        }
+    }
+}
+
+impl Actor for UdpListener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(ServeLoop);
+    }
+
+    fn stopped(&mut self, _ctx: &mut Self::Context) {
+        self.local.leave_listener(self.place);
+    }
+}
+
+impl Handler<CloseListener> for UdpListener {
+    type Result = ();
+
+    fn handle(&mut self, _close: CloseListener, ctx: &mut Self::Context) {
+        self.empty_queue();
+        ctx.stop();
+    }
+}
+
+struct ServeLoop;
+
+impl ActorFuture<UdpListener> for ServeLoop {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        listener: &mut UdpListener,
+        ctx: &mut Context<UdpListener>,
+        task: &mut Task<'_>,
+    ) -> Poll<()> {
+        let Poll::Ready(error) = listener.serve(task) else { return Poll::Pending };
+        let errno = error.raw_os_error().unwrap_or(0);
+        let fault = Fault { kind: FaultKind::Listener, errno };
+        let place = listener.place;
+        listener.local.report_listener(ListenerFailed { place, fault });
+        ctx.stop();
+        Poll::Ready(())
+    }
+}

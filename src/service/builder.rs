@@ -1,0 +1,156 @@
+//! From a configuration to a running service.
+
+use std::io;
+
+use super::handle::ServiceHandle;
+use super::planning::{self, Plan};
+use super::system;
+use crate::config::{Config, Group, ListenSettings};
+use crate::net::host;
+use crate::plan::endpoints::PlanError;
+use crate::plan::findings::{Finding, Kind, Level};
+use crate::spec::{Spec, SpecError};
+use crate::supervision::Coverage;
+
+/// A service that is planned and not started yet.
+#[derive(Debug)]
+pub struct Service {
+    config: Config,
+    plan: Plan,
+}
+
+/// Collects what a [`Service`] shall serve.
+///
+/// Begins with the built-in configuration without its groups: nothing is
+/// served until [`Self::listen`] or [`Self::config`] says what.
+#[derive(Debug, Clone)]
+pub struct ServiceBuilder {
+    config: Config,
+    settings: ListenSettings,
+    specs: Vec<Spec>,
+    force: bool,
+}
+
+/// Why a service could not be planned or started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The endpoints make no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Fewer endpoints fit into the process's file descriptors than
+    /// `coverage.min_bound` asks for. Nothing was bound.
+    #[error(
+        "{required} endpoints must listen (coverage.min_bound), but only {fits} fit: the plan \
+         needs {needed} file descriptors and the process may have {have}; raise RLIMIT_NOFILE \
+         (`ulimit -n`) or serve fewer endpoints"
+    )]
+    FdLimit {
+        /// Endpoints that must listen.
+        required: u64,
+        /// Endpoints that fit.
+        fits: u64,
+        /// Descriptors that the whole plan needs.
+        needed: u64,
+        /// Descriptors that the process may have.
+        have: u64,
+    },
+    /// The machine could not dial out any more.
+    #[error("{message} ({fix}, or insist with --force)")]
+    EphemeralExhausted {
+        /// What would happen.
+        message: String,
+        /// How to avoid it.
+        fix: String,
+    },
+    /// The system gave no thread or no descriptors to run on.
+    #[error("the service cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Service {
+    /// Begins to describe a service.
+    #[must_use]
+    pub fn builder() -> ServiceBuilder {
+        let mut config = Config::default();
+        let settings = ListenSettings::default();
+        config.groups.clear();
+        ServiceBuilder { config, settings, specs: Vec::new(), force: false }
+    }
+
+    /// What will be served, and what stands in its way.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Opens every endpoint of the plan, on threads of its own.
+    ///
+    /// Raises the process's soft RLIMIT_NOFILE to the hard one (getrlimit(2)).
+    /// Returns at once; [`ServiceHandle::wait_ready`] tells when every endpoint
+    /// is decided.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was bound then.
+    pub fn start(self) -> Result<ServiceHandle, StartError> {
+        let _kept_lower = host::raise_nofile();
+        let Self { config, plan } = self;
+        let total = plan.endpoints.len();
+        let required = Coverage::new(config.coverage.min_bound, total).required();
+        if plan.budget.listeners < required.min(total) {
+            return Err(StartError::FdLimit {
+                required,
+                fits: plan.budget.listeners,
+                needed: plan.budget.needed,
+                have: plan.budget.have,
+            });
+        }
+        let exhausted = plan.findings.iter().find(|finding| {
+            finding.kind == Kind::EphemeralExhausted && finding.level == Level::Error
+        });
+        if let Some(Finding { message, fix, .. }) = exhausted {
+            let (message, fix) = (message.clone(), fix.clone());
+            return Err(StartError::EphemeralExhausted { message, fix });
+        }
+        Ok(system::start(&config, plan)?)
+    }
+}
+
+impl ServiceBuilder {
+    /// Takes over a whole configuration, its groups included.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Serves also where the plan would leave the machine no ephemeral port to
+    /// dial out from. Default false.
+    #[must_use]
+    pub const fn force(mut self, force: bool) -> Self {
+        self.force = force;
+        self
+    }
+
+    /// Adds the endpoints of a spec, like `tcp://127.0.0.1:8000-8010`.
+    ///
+    /// # Errors
+    /// [`SpecError`] with the place of the fault.
+    pub fn listen(mut self, spec: &str) -> Result<Self, SpecError> {
+        self.specs.push(Spec::parse(spec)?);
+        Ok(self)
+    }
+
+    /// Plans the service: resolves names, counts endpoints, divides resources.
+    ///
+    /// # Errors
+    /// [`StartError::Plan`].
+    pub fn build(self) -> Result<Service, StartError> {
+        let Self { mut config, settings, specs, force } = self;
+        if !specs.is_empty() {
+            config.groups.push(Group { name: "builder".to_owned(), specs, settings });
+        }
+        let plan = planning::plan(&config, force)?;
+        Ok(Service { config, plan })
+    }
+}

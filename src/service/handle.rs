@@ -1,0 +1,132 @@
+//! The handle of a running service.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::planning::Plan;
+use super::summary::Summary;
+use super::system::Command;
+use crate::actors::local::{FirstDrops, SessionSettings};
+use crate::actors::supervisor::Event;
+use crate::supervision::{
+    Board, ChunkCounts, EndpointCounts, Ready, SessionGauge, Totals, WorkerCounters,
+};
+
+/// The service's thread ended without a summary: it panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the service's thread is gone")]
+pub struct ServiceGone;
+
+/// Counts of a running service. One count may be newer than another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Endpoints by state, as of the last report of a worker.
+    pub endpoints: EndpointCounts,
+    /// Chunks by state.
+    pub chunks: ChunkCounts,
+    /// Sessions, datagrams and bytes.
+    pub totals: Totals,
+    /// Most sessions at once.
+    pub peak_sessions: u64,
+    /// Since the start.
+    pub uptime: Duration,
+}
+
+/// What the handle and the service's thread share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) plan: Arc<Plan>,
+    pub(super) board: Arc<Board>,
+    pub(super) gauge: Arc<SessionGauge>,
+    pub(super) counters: Arc<[Arc<WorkerCounters>]>,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) first_drops: Arc<FirstDrops>,
+    pub(super) settings: Arc<SessionSettings>,
+    pub(super) started: Instant,
+}
+
+/// A running service. Dropping it stops the service at once, joins its
+/// threads and frees its ports.
+#[derive(Debug)]
+pub struct ServiceHandle {
+    pub(super) shared: Shared,
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) ready: watch::Receiver<Option<Ready>>,
+    pub(super) summary: watch::Receiver<Option<Summary>>,
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) thread: Option<JoinHandle<()>>,
+}
+
+impl ServiceHandle {
+    /// What the service serves.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.shared.plan
+    }
+
+    /// Waits until every endpoint is decided for the first time (it listens,
+    /// or its attempts are used up), or `coverage.wait_secs` are over.
+    ///
+    /// # Errors
+    /// [`ServiceGone`] when the service ended before.
+    pub async fn wait_ready(&self) -> Result<Ready, ServiceGone> {
+        let mut ready = self.ready.clone();
+        let ready = ready.wait_for(Option::is_some).await.map_err(|_| ServiceGone)?;
+        ready.clone().ok_or(ServiceGone)
+    }
+
+    /// The counts of this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            endpoints: self.shared.board.endpoints(),
+            chunks: self.shared.board.chunks(),
+            totals: Totals::sum(self.shared.counters.iter().map(AsRef::as_ref)),
+            peak_sessions: self.shared.gauge.peak(),
+            uptime: self.shared.started.elapsed(),
+        }
+    }
+
+    /// The next event; `None` once the service has stopped. A reader that is
+    /// more than 1,024 events late loses the newest.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Drains: accepts nothing new, lets sessions end within
+    /// `shutdown.drain_timeout_secs`, joins every thread.
+    ///
+    /// # Errors
+    /// [`ServiceGone`] when the service's thread panicked.
+    pub async fn shutdown(&self) -> Result<Summary, ServiceGone> {
+        self.end(Command::Drain).await
+    }
+
+    /// Stops at once, also while [`Self::shutdown`] waits: sessions are cut off.
+    ///
+    /// # Errors
+    /// [`ServiceGone`] when the service's thread panicked.
+    pub async fn stop(&self) -> Result<Summary, ServiceGone> {
+        self.end(Command::Stop).await
+    }
+
+    async fn end(&self, command: Command) -> Result<Summary, ServiceGone> {
+        let _ended_already = self.commands.send(command);
+        let mut summary = self.summary.clone();
+        let summary = summary.wait_for(Option::is_some).await.map_err(|_| ServiceGone)?;
+        summary.clone().ok_or(ServiceGone)
+    }
+}
+
+impl Drop for ServiceHandle {
+    fn drop(&mut self) {
+        let _ended_already = self.commands.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The summary: what a service did, in exact figures.
+
+use std::time::Duration;
+
+use crate::supervision::{DrainReport, ErrorReport, Totals};
+
+/// What a service did from its start to its end.
+///
+/// Totals are exact for what the kernel delivered: `totals.accepted` equals
+/// `closed + failed + forced` once the service has stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// From start to the end of the drain.
+    pub uptime: Duration,
+    /// Endpoints, chunks and workers when the drain began.
+    pub drain: DrainReport,
+    /// Sessions, datagrams and bytes.
+    pub totals: Totals,
+    /// Most sessions at once.
+    pub peak_sessions: u64,
+    /// Failures by kind.
+    pub errors: ErrorReport,
+}
