@@ -1,0 +1,62 @@
+//! Exit codes (interface §4), and the one message that goes with each.
+
+use ipcow::config::{ConfigErrors, Inputs};
+use ipcow::plan::endpoints::PlanError;
+use ipcow::service::StartError;
+
+use super::diagnostics;
+
+/// Everything was done.
+pub(crate) const DONE: u8 = 0;
+/// A run-time failure, or a plan that cannot be reached.
+pub(crate) const FAILED: u8 = 1;
+/// A bad argument.
+pub(crate) const USAGE: u8 = 2;
+/// The drain's deadline cut sessions off.
+pub(crate) const FORCED: u8 = 5;
+/// Fewer endpoints listen than `coverage.min_bound`.
+pub(crate) const BELOW_COVERAGE: u8 = 69;
+/// A bad configuration file or variable.
+pub(crate) const CONFIG: u8 = 78;
+
+/// Says what failed at run time.
+pub(crate) fn fail(error: &dyn std::error::Error) -> u8 {
+    eprintln!("ipcow: {error}");
+    FAILED
+}
+
+/// Shows every fault of a configuration.
+pub(crate) fn config_errors(errors: &ConfigErrors, color: bool) -> u8 {
+    eprint!("{}", diagnostics::config_errors(errors, color));
+    errors.exit_code()
+}
+
+/// Says why a service was not planned.
+pub(crate) fn start_error(error: &StartError, inputs: &Inputs, color: bool) -> u8 {
+    match error {
+        StartError::Plan(error) => plan_error(error, inputs, color),
+        other => {
+            eprintln!("ipcow: {other}");
+            of_start_error(other)
+        }
+    }
+}
+
+/// Says why the endpoints make no plan: an argument's fault if arguments said
+/// what to serve, else the configuration's.
+pub(crate) fn plan_error(error: &PlanError, inputs: &Inputs, color: bool) -> u8 {
+    match error.spec() {
+        Some((_place, spec)) => eprint!("{}", diagnostics::spec_error("", spec, color)),
+        None => eprintln!("ipcow: {error}"),
+    }
+    if inputs.specs.is_empty() && inputs.excludes.is_empty() { CONFIG } else { USAGE }
+}
+
+/// The code of an error that was shown already.
+pub(crate) const fn of_start_error(error: &StartError) -> u8 {
+    match error {
+        StartError::FdLimit { .. } => BELOW_COVERAGE,
+        StartError::Plan(_) => CONFIG,
+        _ => FAILED,
+    }
+}

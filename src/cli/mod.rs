@@ -1,0 +1,43 @@
+//! The program's commands, one file each, and what they share.
+
+mod args;
+mod check;
+mod config_args;
+mod config_show;
+mod diagnostics;
+mod exit;
+mod json;
+mod logging;
+mod outlet;
+mod plan;
+mod progress;
+mod report;
+mod serve;
+
+use std::io::{self, IsTerminal};
+
+use clap::Parser;
+use ipcow::config;
+
+use args::{Arguments, Command, ConfigCommand};
+
+/// Runs the command that the arguments name; returns its exit code.
+pub(crate) fn run() -> u8 {
+    let arguments = Arguments::parse();
+    let color =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let env = config::environment();
+    match arguments.command {
+        Command::Serve(args) => serve::run(&args, &args.config.inputs(env), color),
+        Command::Plan(args) => plan::run(&args, &args.config.inputs(env), color, &mut io::stdout()),
+        Command::Check(args) => {
+            let inputs = args.config.inputs(env);
+            check::run(&inputs, args.json, color, &mut io::stdout(), &mut io::stderr())
+        }
+        Command::Config(ConfigCommand::Show(args)) => {
+            let form = config_show::Form { origin: args.origin, json: args.json, color };
+            let inputs = args.config.inputs(env);
+            config_show::run(&inputs, form, &mut io::stdout(), &mut io::stderr())
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Ready and summary for people: grouped by cause, never a line an endpoint.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::json::dropped;
+use ipcow::service::Summary;
+use ipcow::spec::{Endpoint, compress};
+use ipcow::supervision::{ChunkState, EndpointFailure, Fault, Ready, WorkerState};
+
+/// Longest list of endpoints. Unit: characters.
+const LISTED: usize = 400;
+/// Most threads or chunks that the picture draws one by one.
+const DRAWN: usize = 16;
+
+/// What is said when the service is ready.
+pub(crate) fn ready(ready: &Ready) -> String {
+    let counts = ready.endpoints;
+    let mut text = format!(
+        "{} after {} ms: {} of {} endpoints listen ({} workers, {} chunks)\n",
+        if ready.is_complete() { "ready" } else { "degraded" },
+        ready.elapsed.as_millis(),
+        counts.listening,
+        counts.total,
+        ready.workers,
+        ready.chunks.total
+    );
+    if !ready.bound.is_empty() {
+        let bound = compress(ready.bound.iter().copied(), LISTED);
+        _ = writeln!(text, "  bound: {bound}");
+    }
+    causes(&mut text, &ready.failures, counts.total - counts.listening);
+    text
+}
+
+/// What is said at the end: the source's own picture and the totals.
+pub(crate) fn summary(summary: &Summary) -> String {
+    let totals = &summary.totals;
+    let counts = summary.drain.endpoints;
+    let mut text = String::new();
+    _ = writeln!(text, "Threads: {}", threads(&summary.drain.picture.workers));
+    _ = writeln!(text, "Chunks:  {}", chunks(&summary.drain.picture.chunks));
+    _ = writeln!(
+        text,
+        "Endpoints: {} of {} listened, {} quarantined, {} retrying, {} pending",
+        counts.listening, counts.total, counts.quarantined, counts.retrying, counts.pending
+    );
+    causes(&mut text, &summary.drain.failures, counts.total - counts.listening);
+    _ = writeln!(
+        text,
+        "Connections processed: {} ({} closed, {} failed, {} forced; at most {} at once), \
+         {} bytes in, {} out",
+        totals.accepted,
+        totals.closed,
+        totals.failed,
+        totals.forced,
+        summary.peak_sessions,
+        totals.tcp_in,
+        totals.tcp_out
+    );
+    _ = writeln!(
+        text,
+        "Datagrams: {} received, {} answered{}, {} bytes in, {} out",
+        totals.received,
+        totals.replied,
+        list(", dropped: ", dropped(totals)),
+        totals.udp_in,
+        totals.udp_out
+    );
+    let by_kind = summary.errors.by_kind.iter().map(|(kind, n)| (kind.as_str(), *n)).collect();
+    _ = writeln!(text, "Errors logged: {}{}", summary.errors.logged, list(": ", by_kind));
+    _ = writeln!(text, "Uptime: {}", humantime::format_duration(whole(summary.uptime)));
+    text
+}
+
+/// A line a cause with all of its endpoints, compressed.
+pub(crate) fn causes(text: &mut String, failures: &[EndpointFailure], missing: u64) {
+    let mut causes: BTreeMap<(&str, Fault), Vec<Endpoint>> = BTreeMap::new();
+    for failed in failures {
+        causes.entry((failed.state.as_str(), failed.fault)).or_default().push(failed.endpoint);
+    }
+    for ((state, fault), endpoints) in causes {
+        let name = fault.errno_name().unwrap_or_else(|| fault.kind.as_str().to_owned());
+        let count = endpoints.len();
+        let endpoints = compress(endpoints, LISTED);
+        _ = writeln!(text, "  {count} {state}, {name}: {endpoints}\n    {}", fault.explain());
+    }
+    let unnamed = missing.saturating_sub(failures.len() as u64);
+    if unnamed > 0 && !failures.is_empty() {
+        _ = writeln!(text, "  … and {unnamed} more");
+    }
+}
+
+fn threads(workers: &[WorkerState]) -> String {
+    draw(workers, "T", |state| match state {
+        WorkerState::Idle => "idle".to_owned(),
+        WorkerState::Processing(chunk) => format!("processing {chunk}"),
+        WorkerState::Done => "done".to_owned(),
+    })
+}
+
+fn chunks(chunks: &[ChunkState]) -> String {
+    draw(chunks, "C", |state| {
+        let name = state.as_str();
+        name[..1].to_uppercase() + &name[1..]
+    })
+}
+
+/// `[ C1(Completed), C2(Error) ]`; a long row is drawn in part and counted.
+fn draw<T>(items: &[T], letter: &str, name: impl Fn(&T) -> String) -> String {
+    let drawn = items.iter().zip(1..).take(DRAWN);
+    let mut parts: Vec<_> =
+        drawn.map(|(item, number)| format!("{letter}{number}({})", name(item))).collect();
+    if items.len() > DRAWN {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for item in &items[DRAWN..] {
+            *counts.entry(name(item)).or_default() += 1;
+        }
+        let rest = counts.into_iter().map(|(state, count)| format!("{count} {state}"));
+        parts.push(format!("… {}", rest.collect::<Vec<_>>().join(", ")));
+    }
+    format!("[ {} ]", parts.join(", "))
+}
+
+fn list(lead: &str, counts: BTreeMap<&str, u64>) -> String {
+    if counts.is_empty() {
+        return String::new();
+    }
+    let parts: Vec<_> = counts.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+    format!("{lead}{}", parts.join(", "))
+}
+
+/// Without the digits that nobody reads.
+fn whole(duration: std::time::Duration) -> std::time::Duration {
+    std::time::Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ipcow::supervision::ChunkId;
+
+    #[test]
+    fn the_picture_is_the_source_documents() {
+        let workers = [WorkerState::Done, WorkerState::Processing(ChunkId(2))];
+        assert_eq!(threads(&workers), "[ T1(done), T2(processing C2) ]");
+        let states = [ChunkState::Completed, ChunkState::Error { faults: 1 }];
+        assert_eq!(chunks(&states), "[ C1(Completed), C2(Error) ]");
+    }
+
+    #[test]
+    fn a_long_row_is_counted_instead_of_drawn() {
+        let row = chunks(&[ChunkState::Completed; 1_000]);
+        assert!(row.ends_with("C16(Completed), … 984 Completed ]"), "{row}");
+    }
+}
