@@ -1,1 +1,25 @@
-//! Integration tests.
+//! Integration tests: what a stranger may rely on, tried on the built program.
+//!
+//! One binary, so that it links once. The modules follow the groups of faults that the
+//! program must survive; `layering` reads the source instead of running it.
+
+mod common;
+
+mod bad_config;
+mod bad_specs;
+mod bind_faults;
+mod config_commands;
+mod end_to_end;
+mod foreign_clients;
+mod injected_faults;
+mod layering;
+mod namespaces;
+mod on_bind_error;
+mod output;
+mod plan_findings;
+mod serve_events;
+mod shutdown;
+mod startup;
+mod tcp_faults;
+mod tcp_sessions;
+mod udp;

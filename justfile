@@ -1,0 +1,28 @@
+# Short names for what one types every day; `.ci/run` is what decides.
+
+# List the recipes.
+default:
+    @just --list
+
+build:
+    cargo build
+
+# The whole suite; root runs the tests that need namespaces too.
+test *ARGS:
+    cargo test {{ARGS}}
+
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets --all-features -- -D warnings
+    cargo clippy --no-default-features -- -D warnings
+
+# Everything that CI does, from the packages to the release build.
+ci:
+    .ci/run
+
+serve *ARGS:
+    cargo run --release -- serve {{ARGS}}
+
+# Thousands of endpoints on loopback, spoken to by a client that is not ours.
+demo:
+    scripts/demo

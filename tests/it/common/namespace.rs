@@ -1,0 +1,51 @@
+//! Network namespaces of one test: their own loopback, ports, addresses and routes.
+//!
+//! A namespace has no name and lives as long as something holds it, so nothing is
+//! left behind, whatever ends the test.
+
+use std::fs::File;
+use std::process::Command;
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+/// A network namespace with loopback up. Needs root.
+pub(crate) struct Namespace {
+    handle: File,
+}
+
+impl Namespace {
+    /// A fresh namespace.
+    pub(crate) fn new() -> Self {
+        // A thread of its own: the test's thread must stay where it is.
+        let made = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("root may make a network namespace");
+            File::open("/proc/thread-self/ns/net").expect("a thread can name its namespace")
+        });
+        let new = Self { handle: made.join().expect("the namespace was made") };
+        new.ip("link set lo up");
+        new
+    }
+
+    /// Runs `work` inside: its sockets and the processes it starts belong here.
+    pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                setns(&self.handle, CloneFlags::CLONE_NEWNET).expect("root may enter a namespace");
+                work()
+            });
+            match inside.join() {
+                Ok(value) => value,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Runs `ip` with these words.
+    pub(crate) fn ip(&self, words: &str) {
+        self.enter(|| {
+            let output = Command::new("ip").args(words.split(' ')).output().expect("ip starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "ip {words}: {said}");
+        });
+    }
+}

@@ -1,0 +1,74 @@
+//! System calls that fail because strace makes them (faults 14, 19 and 20). One worker:
+//! strace counts the calls of each thread apart.
+
+use std::net::Ipv4Addr;
+
+use crate::common::{Block, Ipcow, Need, Running, connect, echo_tcp, needs};
+
+fn start(block: Block, injection: Option<&str>, folder: &std::path::Path) -> Running {
+    let command = Ipcow::serve([
+        format!("tcp://{}:18000-18099", block.ip(0)),
+        "--workers".into(),
+        "1".into(),
+    ])
+    .set("retry.initial_backoff_ms=10");
+    let mut expressions = vec!["trace=socket,bind,listen,accept4"];
+    expressions.extend(injection);
+    command.traced(&folder.join("trace"), &expressions).start()
+}
+
+#[test]
+fn a_failed_bind_listen_or_socket_is_retried_until_all_listen_and_leaks_nothing() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut undisturbed = start(Block::new(), None, folder.path());
+    assert_eq!(undisturbed.ready().endpoints("listening"), 100);
+    let sockets = undisturbed.sockets();
+    drop(undisturbed);
+    for injection in [
+        "inject=bind:error=ENOMEM:when=50",
+        "inject=bind:error=EADDRINUSE:when=7",
+        "inject=listen:error=EADDRINUSE:when=3",
+        "inject=socket:error=ENFILE:when=30..34",
+        "inject=socket:error=EMFILE:when=90",
+    ] {
+        let block = Block::new();
+        let mut server = start(block, Some(injection), folder.path());
+        let ready = server.ready();
+        let trace = std::fs::read_to_string(folder.path().join("trace")).expect("a trace");
+        assert!(trace.contains("(INJECTED)"), "{injection} never happened");
+        assert_eq!((ready.state(), ready.endpoints("listening")), ("ready", 100), "{injection}");
+        assert_eq!(server.sockets(), sockets, "{injection}");
+        for port in 18_000..18_100 {
+            echo_tcp(&mut connect(block.at(port)), b"served");
+        }
+        server.terminate().expect_code(0);
+    }
+}
+
+#[test]
+fn an_accept_that_fails_loses_no_client() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    for errno in ["ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN"] {
+        let injection = format!("inject=accept4:error={errno}:when=1..3");
+        let mut server = Ipcow::serve(["tcp://127.0.0.1:0", "--workers", "1"])
+            .traced(&folder.path().join("trace"), &["trace=accept4", &injection])
+            .start();
+        let at = server.ready().tcp();
+        assert_eq!(at.ip(), Ipv4Addr::LOCALHOST);
+        let mut clients: Vec<_> = (0..20).map(|_| connect(at)).collect();
+        for client in &mut clients {
+            echo_tcp(client, b"served in the end");
+        }
+        drop(clients);
+        let trace = std::fs::read_to_string(folder.path().join("trace")).expect("a trace");
+        assert!(trace.contains("(INJECTED)"), "{errno} never happened");
+        let summary = server.terminate().expect_code(0).summary();
+        assert_eq!(summary["sessions"]["accepted"], 20, "{errno}: {summary}");
+    }
+}

@@ -1,0 +1,95 @@
+//! A service that is told to stop before it has opened everything (fault 53).
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::common::{Block, DEADLINE, Ipcow, Need, connect, echo_tcp, eventually, needs, refused};
+
+/// One second is the promise; the rest is for a machine that is busy.
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn term_while_a_big_plan_opens_ends_soon_and_leaves_no_port() {
+    if !needs(&[Need::Descriptors(9_000)]) {
+        return;
+    }
+    let block = Block::new();
+    // Eight addresses × 1,000 ports; the signal comes when the first of them answers.
+    let mut server = Ipcow::serve([format!("tcp://{}:18000-18999", block.cidr())]).start();
+    assert!(eventually(DEADLINE, || !server.is_alive() || !refused(block.at(18_000))));
+    server.signal(Signal::SIGTERM);
+    let done = server.finish_within(SOON).expect_code(0);
+    assert_eq!(done.summary()["endpoints"]["total"], 8_000, "{done:#?}");
+    for port in (18_000..19_000).step_by(111) {
+        assert!(refused((block.ip(7), port).into()), "port {port}");
+    }
+}
+
+#[test]
+fn term_at_any_moment_of_the_start_ends_by_itself() {
+    // The handler may not be there yet: then the signal itself ends the process.
+    for moment in 0..8 {
+        let block = Block::new();
+        let server = Ipcow::serve([format!("tcp://{}:18000-18499", block.ip(0))]).start();
+        std::thread::park_timeout(Duration::from_millis(moment * 7));
+        server.signal(Signal::SIGTERM);
+        let done = server.finish_within(SOON);
+        assert!(done.code == Some(0) || done.signal == Some(15), "{done:#?}");
+        for port in (18_000..18_500).step_by(100) {
+            TcpListener::bind(block.at(port)).expect("released");
+        }
+    }
+}
+
+#[test]
+fn term_in_a_retry_back_off_does_not_wait_for_it() {
+    let block = Block::new();
+    let _taken = TcpListener::bind(block.at(18_000)).expect("a fresh address");
+    let server = Ipcow::serve([format!("tcp://{}:18000-18001", block.ip(0))])
+        .set("retry.initial_backoff_ms=600000")
+        .set("retry.max_backoff_ms=600000")
+        .set("coverage.wait_secs=600")
+        .start();
+    // Opened in order: once the sibling answers, the first has failed and waits.
+    assert!(eventually(DEADLINE, || !refused(block.at(18_001))));
+    server.signal(Signal::SIGTERM);
+    let done = server.finish_within(SOON).expect_code(0);
+    assert!(done.events("ready").is_empty(), "{done:#?}");
+    let summary = done.summary();
+    assert_eq!(summary["endpoints"]["retrying"], 1, "{summary}");
+    assert_eq!(summary["endpoints"]["listening"], 1, "{summary}");
+    assert!(refused(block.at(18_001)));
+}
+
+#[test]
+fn ready_comes_after_wait_secs_although_an_endpoint_is_undecided() {
+    let block = Block::new();
+    let _taken = TcpListener::bind(block.at(18_000)).expect("a fresh address");
+    let mut server = Ipcow::serve([format!("tcp://{}:18000-18001", block.ip(0))])
+        .set("retry.initial_backoff_ms=600000")
+        .set("retry.max_backoff_ms=600000")
+        .set("coverage.wait_secs=1")
+        .start();
+    let ready = server.ready();
+    assert_eq!((ready.state(), ready.endpoints("listening")), ("degraded", 1));
+    assert_eq!(ready.endpoints("retrying"), 1);
+    let failure = ready.failure(&format!("tcp://{}", block.at(18_000)));
+    assert_eq!((&failure["state"], &failure["errno"]), (&"retrying".into(), &"EADDRINUSE".into()));
+    echo_tcp(&mut connect(block.at(18_001)), b"the other serves");
+}
+
+#[test]
+fn attempts_are_spaced_by_the_back_off() {
+    let block = Block::new();
+    let _taken = TcpListener::bind(block.at(18_000)).expect("a fresh address");
+    let mut server = Ipcow::serve([format!("tcp://{}:18000-18001", block.ip(0))])
+        .set("retry.max_attempts=4")
+        .set("retry.initial_backoff_ms=200")
+        .set("retry.jitter=0.0")
+        .start();
+    // Three pauses: 200, 400 and 800 ms.
+    let elapsed = server.ready().0["elapsed_ms"].as_u64().expect("a number");
+    assert!((1_400..20_000).contains(&elapsed), "{elapsed} ms");
+}
