@@ -72,3 +72,18 @@ fn an_accept_that_fails_loses_no_client() {
         assert_eq!(summary["sessions"]["accepted"], 20, "{errno}: {summary}");
     }
 }
+
+#[test]
+fn an_accept_that_always_fails_keeps_no_drain_from_ending() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Ipcow::serve(["tcp://127.0.0.1:0", "--workers", "1"])
+        .set("listen_defaults.backlog=64")
+        .traced(&folder.path().join("trace"), &["trace=accept4", "inject=accept4:error=EPERM"])
+        .start();
+    let _client = connect(server.ready().tcp());
+    let summary = server.terminate().expect_code(0).summary();
+    assert_eq!(summary["sessions"]["accepted"], 0, "{summary}");
+}
