@@ -117,7 +117,7 @@ impl Handler<JudgeFailures> for ErrorLog {
             );
         }
         if let Some(supervisor) = self.supervisor.clone() {
-            let judged = FailuresJudged { chunk: order.chunk, verdicts };
+            let judged = FailuresJudged { verdicts };
             // Waits for room in the supervisor's mailbox.
             let sent = async move {
                 let _gone = supervisor.send(judged).await;

@@ -102,7 +102,7 @@ pub(crate) struct Failure {
 }
 
 /// Command, Supervisor → ErrorLog: log these failures of a chunk and apply the
-/// retry policy. Sent again until its verdicts arrive.
+/// retry policy. Each failure is put, and so counted, once.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct JudgeFailures {
@@ -114,7 +114,6 @@ pub(crate) struct JudgeFailures {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct FailuresJudged {
-    pub(crate) chunk: ChunkId,
     pub(crate) verdicts: Vec<(Place, Verdict)>,
 }
 

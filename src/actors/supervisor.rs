@@ -27,7 +27,7 @@ use crate::supervision::{
 };
 
 /// Pause before a worker whose mailbox was full is offered a chunk again, and
-/// before unanswered failures are sent to the error log again.
+/// before the error log is asked again whose mailbox was full.
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// Event, Supervisor → service: something that its owner may want to know.
@@ -99,8 +99,8 @@ impl Supervisor {
         self.advance(ctx);
     }
 
-    /// Sends a chunk's unjudged failures to the error log, and once more after
-    /// a while when no verdict came.
+    /// Puts a chunk's new failures to the error log; after a while, when its
+    /// mailbox is full.
     fn send_failures(&mut self, chunk: ChunkId, ctx: &mut Context<Self>) {
         let failures: Vec<_> = self
             .setup
@@ -114,7 +114,9 @@ impl Supervisor {
         if failures.is_empty() || self.drain.is_some() {
             return;
         }
-        if self.setup.error_log.try_send(JudgeFailures { chunk, failures }).is_err() {
+        if self.setup.error_log.try_send(JudgeFailures { chunk, failures }).is_ok() {
+            self.setup.table.asked(chunk);
+        } else {
             ctx.run_later(AGAIN, move |supervisor, ctx| supervisor.send_failures(chunk, ctx));
         }
     }
@@ -197,8 +199,6 @@ impl Handler<FailuresJudged> for Supervisor {
                 self.paused_until = self.paused_until.max(Some(now + delay));
             }
         }
-        // A failure that came in between has had no verdict yet.
-        self.send_failures(judged.chunk, ctx);
         self.advance(ctx);
     }
 }

@@ -128,8 +128,7 @@ impl<S> ChunkTable<S> {
         for index in first..self.endpoints.total {
             let place = self.place(index);
             if let Some(row) = self.row_mut(place) {
-                row.fault = Some(fault);
-                row.unjudged = true;
+                row.fail(fault);
                 self.set_state(place, EndpointState::Quarantined);
             }
         }

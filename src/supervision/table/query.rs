@@ -1,6 +1,6 @@
-//! What the chunk table can be asked. Changes nothing, but for `reserve`.
+//! What the chunk table can be asked. Changes nothing, but for `reserve` and `asked`.
 
-use super::row::Row;
+use super::row::{Judgement, Row};
 use super::{ChunkTable, Place, chunk_id, index};
 use crate::supervision::chunk::{ChunkId, ChunkState};
 use crate::supervision::failure::Fault;
@@ -50,13 +50,21 @@ impl<S> ChunkTable<S> {
         }
     }
 
-    /// The failures of a chunk that await a verdict, with the attempts used.
+    /// The failures of a chunk that nobody was asked about, with the attempts used.
     pub fn unjudged(&self, id: ChunkId) -> impl Iterator<Item = (Place, Fault, u32)> + '_ {
         let rows = self.chunks.get(index(id)).map_or(&[][..], |chunk| &chunk.rows);
         (0..).zip(rows).filter_map(move |(slot, row)| {
-            let fault = row.fault.filter(|_| row.unjudged && !row.leased)?;
+            let fault = row.fault.filter(|_| row.judgement == Judgement::Wanted)?;
             Some((Place { chunk: id, slot }, fault, row.attempts))
         })
+    }
+
+    /// Notes that verdicts on [`Self::unjudged`] are on the way.
+    pub fn asked(&mut self, id: ChunkId) {
+        let rows = self.chunk_mut(id).map_or(&mut [][..], |chunk| &mut chunk.rows);
+        for row in rows.iter_mut().filter(|row| row.judgement == Judgement::Wanted) {
+            row.judgement = Judgement::Asked;
+        }
     }
 
     /// The endpoints that do not listen and why, in plan order.

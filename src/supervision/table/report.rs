@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
-use super::row::Row;
+use super::row::{Judgement, Row};
 use super::{ChunkTable, Outcome, Place, Refused, Slot, index};
 use crate::supervision::chunk::{ChunkEvent, ChunkId, ChunkState, Lease};
 use crate::supervision::failure::Fault;
@@ -46,18 +46,22 @@ impl<S> ChunkTable<S> {
     }
 
     /// A listener of an opened endpoint is gone. Its socket is dropped, and
-    /// the failure awaits a verdict.
+    /// the failure awaits a verdict. One that is lost before its worker has
+    /// reported is noted until then.
     ///
     /// # Errors
     /// [`Refused`] when there is no such endpoint or it does not listen.
     pub fn listener_lost(&mut self, place: Place, fault: Fault) -> Result<(), Refused> {
         let row = self.row_mut(place).ok_or(Refused::Unknown(place))?;
+        if row.leased {
+            row.lost = Some(fault);
+            return Ok(());
+        }
         if row.state != EndpointState::Listening {
             return Err(Refused::Unknown(place));
         }
         row.socket = None;
-        row.fault = Some(fault);
-        row.unjudged = true;
+        row.fail(fault);
         row.attempts = row.attempts.saturating_add(1);
         self.set_state(place, EndpointState::Retrying);
         // A chunk that is on the stack or leased is settled by its next report.
@@ -73,10 +77,10 @@ impl<S> ChunkTable<S> {
     /// listens meanwhile keeps its state.
     pub fn verdict(&mut self, place: Place, verdict: Verdict, now: Instant) {
         let Some(row) = self.row_mut(place) else { return };
-        if !row.unjudged || row.leased {
+        if row.judgement == Judgement::Over {
             return;
         }
-        row.unjudged = false;
+        row.judgement = Judgement::Over;
         let (due, state) = match verdict {
             Verdict::RetryAfter(delay) => (Some(now + delay), None),
             Verdict::Quarantine { probe } => {
@@ -105,13 +109,16 @@ impl<S> ChunkTable<S> {
                 row.attempts = 0;
                 row.number = port;
                 row.socket = Some(socket);
+                let lost = row.lost.take();
                 self.set_state(place, EndpointState::Listening);
-                had_failed
+                match lost {
+                    Some(fault) => self.listener_lost(place, fault).is_err() && had_failed,
+                    None => had_failed,
+                }
             }
             Outcome::Failed(fault) => {
                 row.leased = false;
-                row.fault = Some(fault);
-                row.unjudged = true;
+                row.fail(fault);
                 if row.state == EndpointState::Pending {
                     self.set_state(place, EndpointState::Retrying);
                 }

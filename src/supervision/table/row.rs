@@ -8,6 +8,17 @@ use std::time::Instant;
 use crate::supervision::failure::Fault;
 use crate::supervision::states::EndpointState;
 
+/// How far a failure is on its way to a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::supervision) enum Judgement {
+    /// Nothing failed, or the verdict is there.
+    Over,
+    /// It failed, and nobody was asked.
+    Wanted,
+    /// The error log was asked; its verdict is on the way.
+    Asked,
+}
+
 /// What the table knows of one endpoint; `S` is its listening socket.
 #[derive(Debug)]
 pub(in crate::supervision) struct Row<S> {
@@ -19,8 +30,10 @@ pub(in crate::supervision) struct Row<S> {
     pub(in crate::supervision) due: Option<Instant>,
     /// A worker is opening it.
     pub(in crate::supervision) leased: bool,
-    /// It failed and no verdict has come yet.
-    pub(in crate::supervision) unjudged: bool,
+    /// What became of its last failure.
+    pub(in crate::supervision) judgement: Judgement,
+    /// Its listener failed before the report that it was opened.
+    pub(in crate::supervision) lost: Option<Fault>,
     /// It listened or was quarantined at least once.
     pub(in crate::supervision) decided: bool,
     /// The port that the kernel chose; 0 = none yet.
@@ -36,7 +49,8 @@ impl<S> Row<S> {
             fault: None,
             due: None,
             leased: false,
-            unjudged: false,
+            judgement: Judgement::Over,
+            lost: None,
             decided: false,
             number: 0,
             socket: None,
@@ -57,7 +71,16 @@ impl<S> Row<S> {
     pub(in crate::supervision) const fn lease(&mut self) {
         self.leased = true;
         self.due = None;
+        self.lost = None;
+        // A verdict on the attempt before would judge this one.
+        self.judgement = Judgement::Over;
         self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// It does not listen, and a verdict is wanted.
+    pub(in crate::supervision) const fn fail(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+        self.judgement = Judgement::Wanted;
     }
 
     /// The attempt did not take place.

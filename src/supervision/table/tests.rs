@@ -182,6 +182,49 @@ fn completed_never_hides_a_lost_listener() {
 }
 
 #[test]
+fn a_listener_that_is_lost_before_the_report_of_its_opening_is_not_forgotten() {
+    let now = Instant::now();
+    let mut table = table(2, 2);
+    let leased = table.lease_next(worker(), now).expect("a ready chunk");
+    let place = Place { chunk: ChunkId(1), slot: 1 };
+    let fault = Fault::without_errno(FaultKind::Listener);
+    assert_eq!(table.listener_lost(place, fault), Ok(()));
+    table.finish(leased.lease, [(0, opened()), (1, opened())], now).expect("the present lease");
+    assert_eq!(table.state(ChunkId(1)), Some(ChunkState::Error { faults: 1 }));
+    assert_eq!((table.endpoint_counts().listening, table.endpoint_counts().retrying), (1, 1));
+    assert_eq!(table.unjudged(ChunkId(1)).collect::<Vec<_>>(), [(place, fault, 1)]);
+}
+
+#[test]
+fn a_failure_is_put_to_the_error_log_once() {
+    let now = Instant::now();
+    let mut table = table(3, 3);
+    open_next(&mut table, &[0], now);
+    assert_eq!(table.unjudged(ChunkId(1)).count(), 1);
+    table.asked(ChunkId(1));
+    let place = Place { chunk: ChunkId(1), slot: 2 };
+    table.listener_lost(place, in_use()).expect("it listened");
+    let places: Vec<_> = table.unjudged(ChunkId(1)).map(|(place, _, _)| place).collect();
+    assert_eq!(places, [place]);
+}
+
+#[test]
+fn a_late_verdict_leaves_an_endpoint_alone_that_listens_meanwhile() {
+    let now = Instant::now();
+    let mut table = ChunkTable::new(2, 2, vec![0..2]);
+    table.stack_all();
+    open_next(&mut table, &[0, 1], now);
+    table.asked(ChunkId(1));
+    let place = |slot| Place { chunk: ChunkId(1), slot };
+    table.verdict(place(0), Verdict::RetryAfter(SECOND), now);
+    // The retry takes the whole unit before the verdict on its other half is there.
+    table.wake(now + SECOND);
+    open_next(&mut table, &[], now + SECOND);
+    table.verdict(place(1), Verdict::Quarantine { probe: None }, now + SECOND);
+    assert_eq!((table.endpoint_counts().listening, table.endpoint_counts().quarantined), (2, 0));
+}
+
+#[test]
 fn what_the_fd_budget_leaves_out_is_decided_and_never_opened() {
     let now = Instant::now();
     let mut table = ChunkTable::new(6, 2, Vec::new());
