@@ -10,8 +10,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -86,7 +85,8 @@ pub struct ChunkTable<S> {
     /// Runs of the plan that are opened all or nothing (`on_bind_error = "rollback"`).
     rollback: Vec<Range<u64>>,
     stack: VecDeque<ChunkId>,
-    due: BinaryHeap<Reverse<(Instant, ChunkId)>>,
+    /// When to look at which chunk; endpoints that are due together share one entry.
+    due: BTreeSet<(Instant, ChunkId)>,
     epoch: u64,
     endpoints: EndpointCounts,
     states: ChunkCounts,
@@ -114,7 +114,7 @@ impl<S> ChunkTable<S> {
             chunk_size: chunk_size.max(1),
             rollback,
             stack: VecDeque::new(),
-            due: BinaryHeap::new(),
+            due: BTreeSet::new(),
             epoch: 0,
             endpoints: EndpointCounts { total, pending: total, ..EndpointCounts::default() },
             states: ChunkCounts { total: count, idle: count, ..ChunkCounts::default() },
@@ -187,13 +187,15 @@ impl<S> ChunkTable<S> {
 
     /// Puts the chunks on the stack in which an endpoint is due.
     pub fn wake(&mut self, now: Instant) {
-        while let Some(Reverse((due, id))) = self.due.peek().copied() {
+        while let Some((due, id)) = self.due.first().copied() {
             if due > now {
                 break;
             }
-            self.due.pop();
+            self.due.pop_first();
+            // A chunk on the stack or under a lease is looked at when that ends.
             let is_due = self.chunks.get(index(id)).is_some_and(|chunk| {
-                chunk.rows.iter().any(|row| row.wants_opening(now) && !row.leased)
+                matches!(chunk.state, ChunkState::Error { .. })
+                    && chunk.rows.iter().any(|row| row.wants_opening(now))
             });
             if is_due && self.apply(id, ChunkEvent::RetryDue).is_ok() {
                 self.stack.push_back(id);
@@ -204,7 +206,7 @@ impl<S> ChunkTable<S> {
     /// When [`Self::wake`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.due.peek().map(|Reverse((due, _))| *due)
+        self.due.first().map(|(due, _)| *due)
     }
 
     /// Forgets every socket, everything scheduled and everything stacked:

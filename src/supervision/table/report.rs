@@ -1,6 +1,5 @@
 //! What workers report and the error log decides, written into the table.
 
-use std::cmp::Reverse;
 use std::time::Instant;
 
 use super::row::{Judgement, Row};
@@ -96,7 +95,7 @@ impl<S> ChunkTable<S> {
             self.set_state(place, state);
         }
         if let Some(due) = due {
-            self.due.push(Reverse((due, place.chunk)));
+            self.due.insert((due, place.chunk));
         }
     }
 
@@ -143,7 +142,7 @@ impl<S> ChunkTable<S> {
         let undone = chunk.rows.iter().any(|row| row.state == EndpointState::Pending);
         let next = chunk.rows.iter().filter_map(|row| row.due).min();
         if let Some(due) = if undone { Some(now) } else { next } {
-            self.due.push(Reverse((due, id)));
+            self.due.insert((due, id));
         }
         Ok(())
     }

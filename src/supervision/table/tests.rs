@@ -196,6 +196,20 @@ fn a_listener_that_is_lost_before_the_report_of_its_opening_is_not_forgotten() {
 }
 
 #[test]
+fn endpoints_that_are_due_together_wake_their_chunk_once() {
+    let now = Instant::now();
+    let mut table = table(1_000, 1_000);
+    open_next(&mut table, &(0..1_000).collect::<Vec<_>>(), now);
+    for slot in 0..1_000 {
+        let place = Place { chunk: ChunkId(1), slot };
+        table.verdict(place, Verdict::RetryAfter(SECOND), now);
+    }
+    assert_eq!(table.due.len(), 1);
+    table.wake(now + SECOND);
+    assert_eq!((table.chunk_counts().ready, table.refused()), (1, 0));
+}
+
+#[test]
 fn a_failure_is_put_to_the_error_log_once() {
     let now = Instant::now();
     let mut table = table(3, 3);
@@ -211,7 +225,8 @@ fn a_failure_is_put_to_the_error_log_once() {
 #[test]
 fn a_late_verdict_leaves_an_endpoint_alone_that_listens_meanwhile() {
     let now = Instant::now();
-    let mut table = ChunkTable::new(2, 2, vec![0..2]);
+    let rollback = 0..2;
+    let mut table = ChunkTable::new(2, 2, vec![rollback]);
     table.stack_all();
     open_next(&mut table, &[0, 1], now);
     table.asked(ChunkId(1));
