@@ -46,6 +46,10 @@ fn reserve(setup: &mut Setup, place: Place, endpoint: Endpoint) -> Option<Result
     }
     let partner = setup.endpoints.partner(setup.table.endpoint(place))?;
     let partner = setup.table.place(partner);
+    if setup.table.is_left_out(partner) {
+        // There is no descriptor for it.
+        return None;
+    }
     let (group, _) = setup.endpoints.get(setup.table.endpoint(place))?;
     let options = BindOptions {
         freebind: setup.groups[group].settings.freebind,

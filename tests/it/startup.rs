@@ -93,3 +93,21 @@ fn attempts_are_spaced_by_the_back_off() {
     let elapsed = server.ready().0["elapsed_ms"].as_u64().expect("a number");
     assert!((1_400..20_000).contains(&elapsed), "{elapsed} ms");
 }
+
+#[test]
+fn halves_of_pairs_beyond_the_descriptors_take_none() {
+    if !needs(&[Need::Tool("prlimit")]) {
+        return;
+    }
+    let mut server = Ipcow::serve(["both://127.0.0.1:0x200", "--workers", "2"])
+        .under(["prlimit", "--nofile=256:256"])
+        .start();
+    let ready = server.ready();
+    assert_eq!((ready.endpoints("retrying"), ready.endpoints("pending")), (0, 0), "{ready:?}");
+    let bound = ready.bound();
+    assert_eq!(ready.endpoints("listening"), bound.len() as u64);
+    assert!(bound.iter().all(|one| !one.udp), "{bound:?}");
+    echo_tcp(&mut connect(bound[0].at), b"there is room for a session");
+    let summary = server.terminate().expect_code(0).summary();
+    assert_eq!(summary["errors"]["by_kind"]["bind_resource"], serde_json::Value::Null);
+}

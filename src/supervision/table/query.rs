@@ -1,7 +1,7 @@
 //! What the chunk table can be asked. Changes nothing, but for `reserve` and `asked`.
 
 use super::row::{Judgement, Row};
-use super::{ChunkTable, Place, chunk_id, index};
+use super::{ChunkTable, Place, chunk_id, index, is_fd_limited};
 use crate::supervision::chunk::{ChunkId, ChunkState};
 use crate::supervision::failure::Fault;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
@@ -40,6 +40,13 @@ impl<S> ChunkTable<S> {
         chunk
             .and_then(|chunk| chunk.rows.get(place.slot as usize))
             .map_or((0, None), |row| (row.number, row.socket.as_ref()))
+    }
+
+    /// Whether the endpoint is beyond the fd budget: it is never opened.
+    #[must_use]
+    pub fn is_left_out(&self, place: Place) -> bool {
+        let chunk = self.chunks.get(index(place.chunk));
+        chunk.and_then(|chunk| chunk.rows.get(place.slot as usize)).is_some_and(is_fd_limited)
     }
 
     /// Sets aside a port and its socket for an endpoint that is not open yet.
