@@ -20,7 +20,7 @@ use crate::net::bind::{self, BindOptions, Bound};
 use crate::net::datagram::DatagramSocket;
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::spec::Protocol;
-use crate::supervision::{ChunkId, Fault, FaultClass, FaultKind, Outcome, Place};
+use crate::supervision::{ChunkId, Fault, FaultClass, FaultKind, Outcome, Place, Slot};
 
 /// Longest time the thread is kept before its other tasks have a turn.
 const SLICE: Duration = Duration::from_millis(2);
@@ -83,37 +83,28 @@ impl Opening {
             self.outcomes.push((slot, Outcome::Deferred));
             return;
         }
-        let opened = self.bind(&order).and_then(|bound| self.serve(order, bound));
+        let opened = self.bind(&order).and_then(|bound| {
+            let watched = watch(&order, &bound)?;
+            Ok(self.serve(order, bound, watched))
+        });
         let outcome = opened.unwrap_or_else(|fault| self.failed(fault));
         self.outcomes.push((slot, outcome));
     }
 
-    /// Binds all, then listens on all; on the first failure none is kept.
+    /// Serves all of the unit, or leaves none of its sockets behind.
     async fn open_all_or_none(&mut self, unit: Vec<OpenOrder>) {
-        let mut bound = Vec::with_capacity(unit.len());
-        let mut culprit = None;
-        for order in &unit {
-            self.breathe().await;
-            if self.is_over() {
-                break;
-            }
-            match self.bind(order).and_then(|socket| listen(order, &socket).map(|()| socket)) {
-                Ok(socket) => bound.push(socket),
-                Err(fault) => {
-                    culprit = Some((order.slot, fault));
-                    break;
+        let culprit = match self.watch_all(&unit).await {
+            Ok(sockets) => {
+                // Without a pause: a drain that begins must find all of them.
+                for (order, (bound, watched)) in unit.into_iter().zip(sockets) {
+                    let slot = order.slot;
+                    let outcome = self.serve(order, bound, watched);
+                    self.outcomes.push((slot, outcome));
                 }
+                return;
             }
-        }
-        if bound.len() == unit.len() {
-            for (order, socket) in unit.into_iter().zip(bound) {
-                let slot = order.slot;
-                let outcome = self.serve(order, socket).unwrap_or_else(|fault| self.failed(fault));
-                self.outcomes.push((slot, outcome));
-            }
-            return;
-        }
-        drop(bound);
+            Err(culprit) => culprit,
+        };
         for order in unit {
             let outcome = match culprit {
                 None => Outcome::Deferred,
@@ -124,6 +115,33 @@ impl Opening {
             };
             self.outcomes.push((order.slot, outcome));
         }
+    }
+
+    /// Binds all, then listens on all: a client that got through to a socket
+    /// which is rolled back would be reset. The error is the endpoint that
+    /// failed; `None` when opening is over.
+    async fn watch_all(
+        &mut self,
+        unit: &[OpenOrder],
+    ) -> Result<Vec<(Bound, Watched)>, Option<(Slot, Fault)>> {
+        let mut bound = Vec::with_capacity(unit.len());
+        for order in unit {
+            self.breathe().await;
+            if self.is_over() {
+                return Err(None);
+            }
+            bound.push(self.bind(order).map_err(|fault| Some((order.slot, fault)))?);
+        }
+        let mut sockets = Vec::with_capacity(unit.len());
+        for (order, bound) in unit.iter().zip(bound) {
+            self.breathe().await;
+            if self.is_over() {
+                return Err(None);
+            }
+            let watched = watch(order, &bound).map_err(|fault| Some((order.slot, fault)))?;
+            sockets.push((bound, watched));
+        }
+        Ok(sockets)
     }
 
     fn failed(&mut self, fault: Fault) -> Outcome<Bound> {
@@ -160,34 +178,40 @@ impl Opening {
         Ok(())
     }
 
-    /// Listens, and starts the actor that serves the socket.
-    fn serve(&self, order: OpenOrder, bound: Bound) -> Result<Outcome<Bound>, Fault> {
+    /// Starts the actor that serves the socket.
+    fn serve(&self, order: OpenOrder, bound: Bound, watched: Watched) -> Outcome<Bound> {
         let place = Place { chunk: self.chunk, slot: order.slot };
         let port = bound.local_addr().port();
         let endpoint = order.endpoint.with_port(port);
         let local = Rc::clone(&self.local);
-        let closer = match endpoint.protocol {
-            Protocol::Tcp => {
-                listen(&order, &bound)?;
-                let acceptor = Acceptor::new(bound.clone()).map_err(fault)?;
+        let closer = match watched {
+            Watched::Tcp(acceptor) => {
                 Listener::new(place, endpoint, order.group, local, acceptor).start().recipient()
             }
-            Protocol::Udp => {
-                let socket = DatagramSocket::new(bound.clone()).map_err(fault)?;
+            Watched::Udp(socket) => {
                 UdpListener::new(place, order.group, local, socket).start().recipient()
             }
         };
         self.local.enter_listener(place, closer);
         self.local.share.counters.endpoint_opened();
-        Ok(Outcome::Opened { port, socket: bound })
+        Outcome::Opened { port, socket: bound }
     }
 }
 
-fn listen(order: &OpenOrder, bound: &Bound) -> Result<(), Fault> {
+/// A socket that this thread's runtime watches, and nobody serves yet.
+enum Watched {
+    Tcp(Acceptor),
+    Udp(DatagramSocket),
+}
+
+/// Listens: all that can fail before a socket is served.
+fn watch(order: &OpenOrder, bound: &Bound) -> Result<Watched, Fault> {
+    bind::listen(bound, order.group.backlog).map_err(fault)?;
     match order.endpoint.protocol {
-        Protocol::Tcp => bind::listen(bound, order.group.backlog).map_err(fault),
-        Protocol::Udp => Ok(()),
+        Protocol::Tcp => Acceptor::new(bound.clone()).map(Watched::Tcp),
+        Protocol::Udp => DatagramSocket::new(bound.clone()).map(Watched::Udp),
     }
+    .map_err(fault)
 }
 
 fn bind_options(order: &OpenOrder, local: &WorkerLocal) -> BindOptions {

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::common::{Block, Ipcow, connect, echo_tcp, refused};
+use crate::common::{Block, Ipcow, Need, connect, counts, echo_tcp, needs, refused};
 
 /// 100 endpoints in two chunks of 50, one port of the first chunk taken.
 fn serve(block: Block, policy: &str) -> Ipcow {
@@ -63,4 +63,62 @@ fn a_rollback_of_the_only_chunk_exits_69() {
     let block = Block::new();
     let _taken = TcpListener::bind(block.at(18_025)).expect("a fresh address");
     serve(block, "rollback").set("chunks.size=100").run().expect_refusal(69, &["18025"]);
+}
+
+#[test]
+fn a_rollback_leaves_no_socket_of_a_pair_behind() {
+    let block = Block::new();
+    let _taken = TcpListener::bind(block.at(18_025)).expect("a fresh address");
+    let sockets = |specs: &[String]| {
+        let mut server = Ipcow::serve(specs)
+            .set("listen_defaults.on_bind_error=rollback")
+            .set("chunks.size=100")
+            .set("coverage.min_bound=0")
+            .without_retries()
+            .start();
+        assert_eq!(server.ready().endpoints("listening"), 0);
+        server.sockets()
+    };
+    let taken = format!("tcp://{}", block.at(18_025));
+    let pairs = format!("both://{}:0x10", block.ip(0));
+    assert_eq!(sockets(&[taken.clone(), pairs]), sockets(&[taken]));
+}
+
+#[test]
+fn a_chunk_that_may_roll_back_binds_all_before_it_listens() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("trace");
+    let mut server = serve(Block::new(), "rollback")
+        .set("chunks.size=100")
+        .traced(&file, &["trace=bind,listen"])
+        .start();
+    assert_eq!(server.ready().endpoints("listening"), 100);
+    let trace = std::fs::read_to_string(file).expect("a trace");
+    let calls: Vec<_> =
+        trace.lines().filter(|line| line.contains("htons") || line.contains("listen(")).collect();
+    let first = calls.iter().position(|line| line.contains("listen(")).expect("it listens");
+    assert_eq!(first, 100, "binds before the first listen");
+}
+
+#[test]
+fn a_rollback_is_whole_also_when_the_event_loop_takes_no_more_sockets() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = serve(Block::new(), "rollback")
+        .args(["--workers", "1"])
+        .set("retry.initial_backoff_ms=10")
+        .traced(
+            &folder.path().join("trace"),
+            &["trace=epoll_ctl", "inject=epoll_ctl:error=ENOMEM:when=40"],
+        )
+        .start();
+    assert_eq!(server.ready().endpoints("listening"), 100);
+    let summary = server.terminate().expect_code(0).summary();
+    let by_kind = counts(&summary["errors"], "by_kind", ["bind_resource", "bind_rolled_back"]);
+    assert_eq!(by_kind, [1, 49], "{summary}");
 }

@@ -117,6 +117,9 @@ impl<S> ChunkTable<S> {
             }
             Outcome::Failed(fault) => {
                 row.leased = false;
+                // One that was set aside keeps its number alone: what does not
+                // listen shall not look as if it did.
+                row.socket = None;
                 row.fail(fault);
                 if row.state == EndpointState::Pending {
                     self.set_state(place, EndpointState::Retrying);
