@@ -5,13 +5,15 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context as Task, Poll};
+use std::task::{Context as Task, Poll, ready};
 
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
+use tokio::time::Sleep;
 
 use super::local::WorkerLocal;
 use super::protocol::{CloseListener, GroupRuntime, ListenerFailed};
+use crate::net::accept::{AcceptClass, AcceptPause, classify};
 use crate::net::datagram::{DatagramSocket, UdpTally};
 use crate::supervision::{DropReason, Fault, FaultKind, Place};
 
@@ -36,15 +38,15 @@ impl UdpListener {
         Self { place, group, local, socket }
     }
 
-    /// Serves what has arrived; ready only when the socket failed.
-    fn serve(&mut self, task: &mut Task<'_>) -> Poll<std::io::Error> {
+    /// Serves what has arrived; how many datagrams, and the error that a call ended with.
+    fn serve(&mut self, task: &mut Task<'_>) -> (u64, Poll<std::io::Error>) {
         let mut tally = UdpTally::default();
         let polled = {
             let mut scratch = self.local.scratch.borrow_mut();
             self.socket.poll_serve(task, &mut scratch, &self.group.datagrams, &mut tally)
         };
         self.book(&tally);
-        polled
+        (tally.received, polled)
     }
 
     /// Answers what the kernel has delivered: a close would lose it.
@@ -78,7 +80,7 @@ impl Actor for UdpListener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(ServeLoop);
+        ctx.spawn(ServeLoop::default());
     }
 
     fn stopped(&mut self, _ctx: &mut Self::Context) {
@@ -95,23 +97,51 @@ impl Handler<CloseListener> for UdpListener {
     }
 }
 
-struct ServeLoop;
+/// Serves, and leaves the socket alone for a while when the machine has no room.
+#[derive(Default)]
+struct ServeLoop {
+    pause: AcceptPause,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
 
 impl ActorFuture<UdpListener> for ServeLoop {
     type Output = ();
 
     fn poll(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         listener: &mut UdpListener,
         ctx: &mut Context<UdpListener>,
         task: &mut Task<'_>,
     ) -> Poll<()> {
-        let Poll::Ready(error) = listener.serve(task) else { return Poll::Pending };
-        let errno = error.raw_os_error().unwrap_or(0);
-        let fault = Fault { kind: FaultKind::Listener, errno };
-        let place = listener.place;
-        listener.local.report_listener(ListenerFailed { place, fault });
-        ctx.stop();
-        Poll::Ready(())
+        loop {
+            if let Some(sleep) = &mut self.sleep {
+                ready!(sleep.as_mut().poll(task));
+                self.sleep = None;
+            }
+            let (received, polled) = listener.serve(task);
+            if received > 0 {
+                self.pause.reset();
+            }
+            let error = ready!(polled);
+            match error.raw_os_error().map(classify) {
+                Some(AcceptClass::Retry) => {
+                    task.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Some(AcceptClass::Pause) => {
+                    let wait = self.pause.next(fastrand::f64());
+                    tracing::debug!(place = ?listener.place, %error, ?wait, "a UDP socket pauses");
+                    self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
+                }
+                Some(AcceptClass::Fatal) | None => {
+                    let errno = error.raw_os_error().unwrap_or(0);
+                    let fault = Fault { kind: FaultKind::Listener, errno };
+                    let place = listener.place;
+                    listener.local.report_listener(ListenerFailed { place, fault });
+                    ctx.stop();
+                    return Poll::Ready(());
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::common::{Block, Ipcow, Need, Running, connect, echo_tcp, needs};
+use crate::common::{Block, Ipcow, Need, Running, connect, echo_tcp, echo_udp, needs, udp_client};
 
 fn start(block: Block, injection: Option<&str>, folder: &std::path::Path) -> Running {
     let command = Ipcow::serve([
@@ -86,4 +86,25 @@ fn an_accept_that_always_fails_keeps_no_drain_from_ending() {
     let _client = connect(server.ready().tcp());
     let summary = server.terminate().expect_code(0).summary();
     assert_eq!(summary["sessions"]["accepted"], 0, "{summary}");
+}
+
+#[test]
+fn a_udp_socket_that_finds_no_memory_pauses_and_loses_no_datagram() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("trace");
+    let mut server = Ipcow::serve(["udp://127.0.0.1:0", "--workers", "1"])
+        .traced(&file, &["trace=recvmsg", "inject=recvmsg:error=ENOMEM:when=4..6"])
+        .start();
+    let client = udp_client(server.ready().udp());
+    for number in 0..10 {
+        echo_udp(&client, format!("datagram {number}").as_bytes());
+    }
+    let trace = std::fs::read_to_string(file).expect("a trace");
+    assert!(trace.contains("(INJECTED)"), "it never happened");
+    let summary = server.terminate().expect_code(0).summary();
+    assert_eq!(summary["errors"]["by_kind"], serde_json::json!({}), "{summary}");
+    assert_eq!(summary["datagrams"]["replied"], 10, "{summary}");
 }
