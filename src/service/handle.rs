@@ -92,7 +92,8 @@ impl ServiceHandle {
     }
 
     /// The next event; `None` once the service has stopped. A reader that is
-    /// more than 1,024 events late loses the newest.
+    /// late by more events than the plan has endpoints (and by more than 1,024)
+    /// loses the newest.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.events.recv().await
     }

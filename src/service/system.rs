@@ -14,7 +14,7 @@ use crate::actors::protocol::{BeginDrain, ReportErrors};
 use crate::config::Config;
 use crate::supervision::{DrainReport, ErrorReport, Totals, WorkerCounters};
 
-/// Events that wait for a slow reader; more are lost.
+/// Events that wait for a slow reader, at least; more are lost.
 const EVENTS: usize = 1024;
 
 /// What a handle asks of the service's thread.
@@ -31,6 +31,8 @@ pub(super) enum Command {
 /// # Errors
 /// When the system gives no thread.
 pub(super) fn start(config: &Config, plan: Plan) -> io::Result<ServiceHandle> {
+    // All endpoints may recover at once.
+    let most_events = usize::try_from(plan.endpoints.len()).unwrap_or(EVENTS).max(EVENTS);
     let counters = || Arc::new(WorkerCounters::default());
     let shared = Shared {
         permits: Arc::new(tree::permits(&plan)),
@@ -45,7 +47,7 @@ pub(super) fn start(config: &Config, plan: Plan) -> io::Result<ServiceHandle> {
     let (commands, inbox) = mpsc::unbounded_channel();
     let (ready_sender, ready) = watch::channel(None);
     let (summary_sender, summary) = watch::channel(None);
-    let (event_sender, events) = mpsc::channel(EVENTS);
+    let (event_sender, events) = mpsc::channel(most_events);
     let outlets = Outlets { ready: ready_sender, events: event_sender };
     let thread = std::thread::Builder::new().name("ipcow-service".to_owned()).spawn({
         let (config, shared) = (config.clone(), shared.clone());
