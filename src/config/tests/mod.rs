@@ -6,6 +6,7 @@ mod files;
 mod groups;
 mod layers;
 mod places;
+mod readme;
 
 use super::*;
 
