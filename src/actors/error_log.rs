@@ -6,20 +6,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture};
 
 use super::protocol::{Failure, FailuresJudged, JudgeFailures, ReportErrors, SessionFailed};
 use super::supervisor::Supervisor;
 use crate::spec::{Endpoint, compress};
-use crate::supervision::{ErrorReport, Fault, FaultKind, RetryPolicy, Verdict};
+use crate::supervision::{ErrorReport, Fault, FaultClass, FaultKind, RetryPolicy, Verdict};
 
 /// Most session failures that wait to be logged; more are counted as dropped.
 const QUEUE: usize = 10_000;
 /// Longest list of endpoints in a log line. Unit: characters.
 const NAMED: usize = 200;
-/// Session failures are logged together, at most this often.
+/// Session failures are logged together, at most this often; so is a shortage.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// The actor that failures flow to.
@@ -30,6 +30,8 @@ pub(crate) struct ErrorLog {
     logged: u64,
     unlogged: Arc<AtomicU64>,
     sessions: BTreeMap<FaultKind, SessionBatch>,
+    /// When a shortage was logged last: it comes back after each pause.
+    shortage_logged: Option<Instant>,
 }
 
 /// Session failures of one kind that were not written to the log yet.
@@ -48,12 +50,25 @@ impl ErrorLog {
             logged: 0,
             unlogged,
             sessions: BTreeMap::new(),
+            shortage_logged: None,
         }
     }
 
     fn count(&mut self, kind: FaultKind) {
         self.logged += 1;
         *self.by_kind.entry(kind).or_default() += 1;
+    }
+
+    /// False for a shortage that was logged within the last second.
+    fn is_news(&mut self, fault: Fault) -> bool {
+        if fault.class() != FaultClass::Resource {
+            return true;
+        }
+        let news = self.shortage_logged.is_none_or(|at| at.elapsed() >= FLUSH);
+        if news {
+            self.shortage_logged = Some(Instant::now());
+        }
+        news
     }
 
     fn flush_sessions(&mut self) {
@@ -106,6 +121,9 @@ impl Handler<JudgeFailures> for ErrorLog {
             verdicts.push((*place, verdict));
         }
         for ((kind, outlook), (fault, endpoints)) in groups {
+            if !self.is_news(fault) {
+                continue;
+            }
             tracing::warn!(
                 chunk = %order.chunk,
                 kind = kind.as_str(),

@@ -23,7 +23,8 @@ use crate::net::bind::Bound;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::spec::Endpoint;
 use crate::supervision::{
-    Board, ChunkId, ChunkTable, Coverage, DrainReport, Lease, Ready, Verdict, WorkerId, WorkerState,
+    Board, ChunkId, ChunkTable, Coverage, DrainReport, FaultClass, Lease, Outcome, Ready, Verdict,
+    WorkerId, WorkerState,
 };
 
 /// Pause before a worker whose mailbox was full is offered a chunk again, and
@@ -89,10 +90,15 @@ impl Supervisor {
         if let Some(slot) = self.workers.iter_mut().find(|slot| slot.id == lease.worker) {
             slot.state = WorkerState::Idle;
         }
+        let short = outcomes.iter().any(|(_, outcome)| is_shortage(outcome));
         match self.setup.table.finish(lease, outcomes, Instant::now()) {
             Ok(recovered) => {
                 self.tell_recovered(&recovered);
                 self.send_failures(lease.chunk, ctx);
+                if short {
+                    // What comes next would meet it too: the verdict says how long to pause.
+                    return;
+                }
             }
             Err(refused) => tracing::warn!(%refused, ?lease, "a report was refused"),
         }
@@ -129,6 +135,10 @@ impl Supervisor {
             let _gone = done.send(());
         }
     }
+}
+
+fn is_shortage(outcome: &Outcome<Bound>) -> bool {
+    matches!(outcome, Outcome::Failed(fault) if fault.class() == FaultClass::Resource)
 }
 
 impl Actor for Supervisor {

@@ -3,7 +3,9 @@
 
 use std::net::Ipv4Addr;
 
-use crate::common::{Block, Ipcow, Need, Running, connect, echo_tcp, echo_udp, needs, udp_client};
+use crate::common::{
+    Block, Ipcow, Need, Running, connect, counts, echo_tcp, echo_udp, needs, udp_client,
+};
 
 fn start(block: Block, injection: Option<&str>, folder: &std::path::Path) -> Running {
     let command = Ipcow::serve([
@@ -107,4 +109,31 @@ fn a_udp_socket_that_finds_no_memory_pauses_and_loses_no_datagram() {
     let summary = server.terminate().expect_code(0).summary();
     assert_eq!(summary["errors"]["by_kind"], serde_json::json!({}), "{summary}");
     assert_eq!(summary["datagrams"]["replied"], 10, "{summary}");
+}
+
+#[test]
+fn a_shortage_that_lasts_is_met_once_a_pause_and_logged_once_a_second() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let specs = [format!("tcp://{}:18000-18999", Block::new().cidr())];
+    let mut server = Ipcow::serve(specs)
+        .args(["--workers", "1"])
+        .set("coverage.wait_secs=3")
+        .traced(
+            &folder.path().join("trace"),
+            &["trace=socket", "inject=socket:error=ENFILE:when=40+"],
+        )
+        .start();
+    let ready = server.ready();
+    assert!(ready.endpoints("pending") > 7_900, "nothing is charged for a shortage");
+    let done = server.terminate().expect_code(0);
+    let summary = done.summary();
+    let uptime = summary["uptime_ms"].as_u64().expect("a number");
+    let [met] = counts(&summary["errors"], "by_kind", ["bind_resource"]);
+    // The shortest pause is initial_backoff_ms less its jitter.
+    assert!((2..=uptime / 50 + 1).contains(&met), "{met} in {uptime} ms");
+    let lines = done.stderr.lines().filter(|line| line.contains("bind_resource")).count() as u64;
+    assert!((1..=uptime / 1_000 + 1).contains(&lines), "{lines} lines in {uptime} ms");
 }

@@ -13,6 +13,7 @@ mod end_to_end;
 mod foreign_clients;
 mod injected_faults;
 mod layering;
+mod library;
 mod namespaces;
 mod on_bind_error;
 mod output;

@@ -76,7 +76,9 @@ fn a_rollback_leaves_no_socket_of_a_pair_behind() {
             .set("coverage.min_bound=0")
             .without_retries()
             .start();
-        assert_eq!(server.ready().endpoints("listening"), 0);
+        let ready = server.ready();
+        assert_eq!(ready.endpoints("listening"), 0);
+        assert_eq!(ready.0.get("bound"), None, "nothing is bound");
         server.sockets()
     };
     let taken = format!("tcp://{}", block.at(18_025));

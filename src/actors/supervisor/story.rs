@@ -28,8 +28,9 @@ impl Supervisor {
         let setup = &self.setup;
         let ephemeral = setup.endpoints.ephemeral();
         let bound = ephemeral
-            .filter_map(|index| orders::endpoint_at(setup, setup.table.place(index)))
-            .filter(|endpoint| endpoint.port.number() != 0)
+            .map(|index| setup.table.place(index))
+            .filter(|place| setup.table.listens(*place))
+            .filter_map(|place| orders::endpoint_at(setup, place))
             .take(MAX_BOUND)
             .collect();
         Ready {

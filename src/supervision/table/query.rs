@@ -36,17 +36,19 @@ impl<S> ChunkTable<S> {
     /// The port and the socket that an endpoint holds; port 0 = none yet.
     #[must_use]
     pub fn held(&self, place: Place) -> (u16, Option<&S>) {
-        let chunk = self.chunks.get(index(place.chunk));
-        chunk
-            .and_then(|chunk| chunk.rows.get(place.slot as usize))
-            .map_or((0, None), |row| (row.number, row.socket.as_ref()))
+        self.row(place).map_or((0, None), |row| (row.number, row.socket.as_ref()))
+    }
+
+    /// Whether the endpoint listens.
+    #[must_use]
+    pub fn listens(&self, place: Place) -> bool {
+        self.row(place).is_some_and(|row| row.state == EndpointState::Listening)
     }
 
     /// Whether the endpoint is beyond the fd budget: it is never opened.
     #[must_use]
     pub fn is_left_out(&self, place: Place) -> bool {
-        let chunk = self.chunks.get(index(place.chunk));
-        chunk.and_then(|chunk| chunk.rows.get(place.slot as usize)).is_some_and(is_fd_limited)
+        self.row(place).is_some_and(is_fd_limited)
     }
 
     /// Sets aside a port and its socket for an endpoint that is not open yet.
@@ -104,6 +106,10 @@ impl<S> ChunkTable<S> {
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
+    }
+
+    fn row(&self, place: Place) -> Option<&Row<S>> {
+        self.chunks.get(index(place.chunk))?.rows.get(place.slot as usize)
     }
 
     fn rows(&self) -> impl Iterator<Item = (Place, &Row<S>)> + '_ {
