@@ -75,7 +75,7 @@ fn write_text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// "1 chunk", "2 chunks".
-fn counted(count: u64, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -3,9 +3,11 @@
 //! A user of the library like any other: it adds arguments, signals, output
 //! and exit codes.
 
-use std::future::pending;
+use std::cell::Cell;
+use std::future::{pending, ready};
 use std::io::{self, IsTerminal, Write};
 use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use ipcow::config::{self, Inputs};
@@ -19,10 +21,20 @@ use super::outlet::Outlet;
 use super::progress::Display;
 use super::{exit, json, logging, report};
 
+/// How long the end waits for a reader of stdout and stderr that stalls.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The same after a second signal, which ends the program at once.
+const NO_PATIENCE: Duration = Duration::from_millis(50);
+/// Most events that are printed in one piece.
+const BATCH: usize = 64;
+
 /// Where a run prints, and in which form.
 struct Screen {
     json: bool,
     instance: String,
+    /// Asked at the start: a terminal that has hung up no longer looks like one.
+    from_terminal: bool,
+    patience: Cell<Duration>,
     stdout: Outlet,
     stderr: Outlet,
     bars: MultiProgress,
@@ -53,8 +65,9 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
         Ok(runtime) => runtime.block_on(serve(args, service, &screen)),
         Err(error) => exit::fail(&error),
     };
-    screen.stdout.flush();
-    screen.stderr.flush();
+    let deadline = Instant::now() + screen.patience.get();
+    screen.stdout.flush(deadline);
+    screen.stderr.flush(deadline);
     code
 }
 
@@ -101,7 +114,7 @@ async fn watch(
     let ready = tokio::select! {
         ready = open(args, handle, screen) => ready?,
         () = &mut ending => return Ok(Course::Ended),
-        () = until_ended(signals, handle) => return Ok(Course::Ended),
+        () = until_ended(signals, handle, screen) => return Ok(Course::Ended),
     };
     if ready.endpoints.listening < ready.required {
         return Ok(Course::BelowCoverage(Box::new(ready)));
@@ -115,12 +128,12 @@ async fn watch(
         tokio::select! {
             next = handle.next_event() => event = Some(next.ok_or(ServiceGone)?),
             () = &mut ending => return Ok(Course::Ended),
-            signal = signals.next() => if ends(signal, &handle.snapshot()) {
+            signal = signals.next() => if screen.ends(signal, &handle.snapshot()) {
                 return Ok(Course::Ended);
             },
         }
         if let Some(event) = event {
-            screen.event(&event);
+            screen.events(&with_those_waiting(event, handle).await);
         }
     }
 }
@@ -145,25 +158,26 @@ async fn open(
     result
 }
 
-/// Waits for a signal that ends the service.
-async fn until_ended(signals: &mut Signals, handle: &ServiceHandle) {
-    while !ends(signals.next().await, &handle.snapshot()) {}
+/// The event and what else has happened by now: many endpoints may recover at
+/// once, and each piece of text has its place in a bounded queue.
+async fn with_those_waiting(event: Event, handle: &mut ServiceHandle) -> Vec<Event> {
+    let mut events = vec![event];
+    while events.len() < BATCH {
+        tokio::select! {
+            biased;
+            next = handle.next_event() => match next {
+                Some(next) => events.push(next),
+                None => break,
+            },
+            () = ready(()) => break,
+        }
+    }
+    events
 }
 
-/// Does what the signal asks for; true where that is to end.
-fn ends(signal: Signal, snapshot: &Snapshot) -> bool {
-    match signal {
-        Signal::Report => {
-            tracing::info!("{snapshot:?}");
-            false
-        }
-        // A terminal that hangs up takes its programs with it.
-        Signal::HangUp if !io::stdin().is_terminal() && !io::stderr().is_terminal() => {
-            tracing::warn!("SIGHUP: this version cannot reload; restart to apply a change");
-            false
-        }
-        _ => true,
-    }
+/// Waits for a signal that ends the service.
+async fn until_ended(signals: &mut Signals, handle: &ServiceHandle, screen: &Screen) {
+    while !screen.ends(signals.next().await, &handle.snapshot()) {}
 }
 
 /// Drains, unless a second signal stops at once, and says what was done.
@@ -179,7 +193,10 @@ async fn finish(
             tracing::info!("draining");
             tokio::select! {
                 summary = handle.shutdown() => summary,
-                () = until_ended(signals, handle) => handle.stop().await,
+                () = until_ended(signals, handle, screen) => {
+                    screen.patience.set(NO_PATIENCE);
+                    handle.stop().await
+                }
             }
         }
     };
@@ -208,7 +225,25 @@ impl Screen {
             beside.suspend(|| io::stderr().lock().write_all(text))
         })?;
         let (json, instance) = (args.json, args.name.clone());
-        Ok(Self { json, instance, stdout, stderr, bars })
+        let from_terminal = io::stdin().is_terminal() || io::stderr().is_terminal();
+        let patience = Cell::new(PATIENCE);
+        Ok(Self { json, instance, from_terminal, patience, stdout, stderr, bars })
+    }
+
+    /// Does what the signal asks for; true where that is to end.
+    fn ends(&self, signal: Signal, snapshot: &Snapshot) -> bool {
+        match signal {
+            Signal::Report => {
+                report::log_summary(snapshot);
+                false
+            }
+            // A terminal that hangs up takes its programs with it.
+            Signal::HangUp if !self.from_terminal => {
+                tracing::warn!("SIGHUP: this version cannot reload; restart to apply a change");
+                false
+            }
+            _ => true,
+        }
     }
 
     fn ready(&self, ready: &Ready) {
@@ -219,14 +254,16 @@ impl Screen {
         });
     }
 
-    fn event(&self, event: &Event) {
-        match event {
-            Event::Recovered(endpoint) if self.json => {
-                self.stdout.send(json::recovered(&self.instance, *endpoint));
-            }
-            Event::Recovered(endpoint) => self.stdout.send(format!("recovered: {endpoint}\n")),
-            _ => {}
-        }
+    fn events(&self, events: &[Event]) {
+        let recovered = events.iter().filter_map(|event| match event {
+            Event::Recovered(endpoint) => Some(*endpoint),
+            _ => None,
+        });
+        self.stdout.send(if self.json {
+            recovered.map(|endpoint| json::recovered(&self.instance, endpoint)).collect()
+        } else {
+            report::recovered(recovered.collect())
+        });
     }
 
     fn summary(&self, summary: &Summary) {
