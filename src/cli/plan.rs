@@ -24,7 +24,7 @@ pub(crate) fn run(args: &PlanArgs, inputs: &Inputs, color: bool, out: &mut dyn W
     };
     let report = match planning::plan(&loaded.config, args.force) {
         Ok(plan) => plan.report(),
-        Err(error) => return exit::plan_error(&error, inputs, color),
+        Err(error) => return exit::plan_error(&error, &loaded, inputs, color),
     };
     let _closed = if args.json { write_json(&report, out) } else { write_text(&report, out) };
     if report.reachable { exit::DONE } else { exit::FAILED }

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return exit::config_errors(&errors, color),
     };
-    let config = loaded.config;
+    let config = loaded.config.clone();
     let screen = match Screen::open(args) {
         Ok(screen) => screen,
         Err(error) => return exit::fail(&error),
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
     logging::init(&config.log, screen.stderr.clone(), color);
     let service = match Service::builder().config(config).force(args.force).build() {
         Ok(service) => service,
-        Err(error) => return exit::start_error(&error, inputs, color),
+        Err(error) => return exit::start_error(&error, &loaded, inputs, color),
     };
     for finding in &service.plan().findings {
         let kind = finding.kind.as_str();
