@@ -1,15 +1,17 @@
 //! `ipcow check`: is the configuration legal?
 //!
-//! Reads and judges; resolves no name, opens no socket.
+//! Reads and judges, also whether the specs can make a plan on any machine;
+//! asks nothing of this one: resolves no name, reads no @FILE, opens no socket.
 
 use std::io::Write;
 
 use clap::Args;
 use ipcow::config::{ConfigErrors, Fault, Inputs, LoadedConfig, Origin, load};
+use ipcow::plan::endpoints::{self, PlanError, SpecPlace};
 use serde_json::{Value, json};
 
 use super::config_args::ConfigArgs;
-use super::diagnostics;
+use super::{diagnostics, exit};
 
 /// Arguments of `ipcow check`.
 #[derive(Debug, Clone, Args)]
@@ -33,12 +35,23 @@ pub(crate) fn run(
     err: &mut dyn Write,
 ) -> u8 {
     let loaded = load(inputs);
-    let code = loaded.as_ref().map_or_else(ConfigErrors::exit_code, |_| 0);
-    let written = match (&loaded, json) {
-        (Ok(loaded), true) => writeln!(out, "{}", valid(loaded)),
-        (Ok(loaded), false) => writeln!(out, "configuration is valid: {}", summary(loaded)),
-        (Err(errors), true) => writeln!(out, "{}", invalid(errors)),
-        (Err(errors), false) => write!(err, "{}", diagnostics::config_errors(errors, color)),
+    let judged = loaded.as_ref().map(|loaded| (loaded, endpoints::check(&loaded.config)));
+    let (code, written) = match (&judged, json) {
+        (Ok((loaded, Ok(()))), true) => (0, writeln!(out, "{}", valid(loaded))),
+        (Ok((loaded, Ok(()))), false) => {
+            (0, writeln!(out, "configuration is valid: {}", summary(loaded)))
+        }
+        (Ok((loaded, Err(error))), _) => {
+            let written = match json {
+                true => writeln!(out, "{}", unplanned(error, loaded)),
+                false => write!(err, "{}", diagnostics::plan_error(error, loaded, color)),
+            };
+            (exit::of_plan_error(error, inputs), written)
+        }
+        (Err(errors), true) => (errors.exit_code(), writeln!(out, "{}", invalid(errors))),
+        (Err(errors), false) => {
+            (errors.exit_code(), write!(err, "{}", diagnostics::config_errors(errors, color)))
+        }
     };
     // The verdict is the exit code: a reader that went away does not change it.
     drop(written);
@@ -70,6 +83,25 @@ fn valid(loaded: &LoadedConfig) -> Value {
 fn invalid(errors: &ConfigErrors) -> Value {
     let faults: Vec<Value> = errors.faults().iter().map(fault).collect();
     json!({ "valid": false, "groups": [], "faults": faults, "omitted": errors.omitted() })
+}
+
+/// Specs that are each legal and make no plan together.
+fn unplanned(error: &PlanError, loaded: &LoadedConfig) -> Value {
+    let origin = match error.spec() {
+        Some((SpecPlace::Group { group, .. }, _)) => loaded.group_origin(group).map(str::to_owned),
+        Some((SpecPlace::Exclude(_), _)) => Some(Origin::Exclude.to_string()),
+        None => None,
+    };
+    let fault = json!({
+        "origin": origin,
+        "file": null,
+        "line": null,
+        "column": null,
+        "key": "listen",
+        "message": error.to_string(),
+        "help": error.help(),
+    });
+    json!({ "valid": false, "groups": [], "faults": [fault], "omitted": 0 })
 }
 
 fn fault(fault: &Fault) -> Value {
@@ -144,6 +176,31 @@ mod tests {
         assert_eq!(first["help"], json!("did you mean `log.level`?"));
         let second = &document["faults"][1];
         assert_eq!((&second["file"], &second["origin"]), (&Value::Null, &json!("--set")));
+    }
+
+    #[test]
+    fn specs_that_no_machine_could_serve_are_refused_with_their_group_and_place() {
+        let wide = "[log]\nlevel = \"info\"\n[[listen]]\nname = \"wide\"\nspec = \"[::/0]:*\"\n";
+        let (code, out, err) = check(Some(wide), &[], false);
+        assert_eq!((code, out.as_str()), (78, ""));
+        for part in ["group `wide`", "a.toml:3)", "limits.max_endpoints", "^^^", "help: "] {
+            assert!(err.contains(part), "{part}: {err}");
+        }
+        let (code, out, err) = check(Some(wide), &[], true);
+        assert_eq!((code, err.as_str()), (78, ""));
+        let document: Value = serde_json::from_str(&out).expect("JSON");
+        assert_eq!(document["valid"], json!(false));
+        assert!(document["faults"][0]["origin"].as_str().is_some_and(|at| at.ends_with(".toml:3")));
+    }
+
+    #[test]
+    fn groups_that_contradict_each_other_are_refused_with_a_fix() {
+        let text = "[[listen]]\nname = \"a\"\nspec = \"0.0.0.0:80\"\n[[listen]]\nname = \"b\"\n\
+                    spec = \"127.0.0.1:80\"\n";
+        let (code, _, err) = check(Some(text), &[], false);
+        assert_eq!(code, 78);
+        assert!(err.starts_with("error: tcp://0.0.0.0:80 (group `a`)"), "{err}");
+        assert!(err.contains("help: name the wildcard or the address"), "{err}");
     }
 
     #[test]

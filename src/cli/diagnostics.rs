@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin as Path, Renderer, Snippet};
-use ipcow::config::{ConfigErrors, Fault, Origin};
-use ipcow::spec::SpecError;
+use ipcow::config::{ConfigErrors, Fault, LoadedConfig, Origin};
+use ipcow::plan::endpoints::{PlanError, SpecPlace};
 
 /// Longer lines are named, not shown. Unit: bytes.
 const MAX_LINE: usize = 1000;
@@ -32,11 +32,33 @@ pub(crate) fn config_errors(errors: &ConfigErrors, color: bool) -> String {
     text
 }
 
-/// A refused spec; `before` is what was typed before it, such as "--exclude ".
-pub(crate) fn spec_error(before: &str, error: &SpecError, color: bool) -> String {
-    let (text, span) = typed(before, &error.text, &error.span);
+/// Why the endpoints make no plan; names the group and where it was written.
+pub(crate) fn plan_error(error: &PlanError, loaded: &LoadedConfig, color: bool) -> String {
+    let (place, spec) = match error {
+        PlanError::Spec { place, error } => (place, error),
+        PlanError::Whole { message, help } => {
+            let place = Place { label: "", text: "", span: 0..0, line: None };
+            return report(message, &place, help.as_deref(), color) + "\n";
+        }
+    };
+    let (before, message) = match place {
+        SpecPlace::Exclude(_) => ("--exclude ", spec.message.clone()),
+        SpecPlace::Group { group, .. } => ("", in_group(*group, &spec.message, loaded)),
+    };
+    let (text, span) = typed(before, &spec.text, &spec.span);
     let place = Place { label: "SPEC", text: &text, span, line: None };
-    report(&error.message, &place, error.help.as_deref(), color) + "\n"
+    report(&message, &place, spec.help.as_deref(), color) + "\n"
+}
+
+/// A spec that was typed is shown as it was typed; another one is looked for.
+fn in_group(index: usize, message: &str, loaded: &LoadedConfig) -> String {
+    let name = loaded.config.groups.get(index).map(|group| &group.name);
+    match (name, loaded.group_origin(index)) {
+        (Some(name), Some(origin)) if origin != Origin::Spec.to_string() => {
+            format!("group `{name}` ({origin}): {message}")
+        }
+        _ => message.to_owned(),
+    }
 }
 
 /// Where a fault is.
@@ -77,10 +99,11 @@ fn report(message: &str, place: &Place<'_>, help: Option<&str>, color: bool) -> 
     let group = Group::with_title(Level::ERROR.primary_title(message));
     let group = if shown.is_empty() || shown.len() > MAX_LINE {
         let path = Path::path(place.label);
-        group.element(match place.line {
-            Some((line, column)) => path.line(line).char_column(column),
-            None => path,
-        })
+        match place.line {
+            Some((line, column)) => group.element(path.line(line).char_column(column)),
+            None if place.label.is_empty() => group,
+            None => group.element(path),
+        }
     } else {
         let snippet = Snippet::source(shown).annotation(AnnotationKind::Primary.span(span));
         group.element(match place.line {
@@ -210,6 +233,8 @@ mod tests {
     #[test]
     fn a_refused_spec_alone_shows_a_caret() {
         let error = Spec::parse("127.0.0.1:80x").expect_err("no port");
+        let error = PlanError::Spec { place: SpecPlace::Exclude(0), error };
+        let loaded = load(&no_file()).expect("the built-in configuration is legal");
         let expected = [
             r#"error: `80x` is no port"#,
             r#" |"#,
@@ -218,7 +243,7 @@ mod tests {
             r#" |"#,
             r#"help: a port is 1 to 65535; also a-b, a-, -b, *, in-use, ephemeral, 0 (the kernel chooses), 0xN"#,
         ];
-        assert_eq!(spec_error("--exclude ", &error, false), lines(&expected));
+        assert_eq!(plan_error(&error, &loaded, false), lines(&expected));
     }
 
     #[test]

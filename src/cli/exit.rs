@@ -1,7 +1,7 @@
 //! Exit codes (interface §4), and the one message that goes with each.
 
-use ipcow::config::{ConfigErrors, Inputs};
-use ipcow::plan::endpoints::PlanError;
+use ipcow::config::{ConfigErrors, Inputs, LoadedConfig};
+use ipcow::plan::endpoints::{PlanError, SpecPlace};
 use ipcow::service::StartError;
 
 use super::diagnostics;
@@ -32,9 +32,14 @@ pub(crate) fn config_errors(errors: &ConfigErrors, color: bool) -> u8 {
 }
 
 /// Says why a service was not planned.
-pub(crate) fn start_error(error: &StartError, inputs: &Inputs, color: bool) -> u8 {
+pub(crate) fn start_error(
+    error: &StartError,
+    loaded: &LoadedConfig,
+    inputs: &Inputs,
+    color: bool,
+) -> u8 {
     match error {
-        StartError::Plan(error) => plan_error(error, inputs, color),
+        StartError::Plan(error) => plan_error(error, loaded, inputs, color),
         other => {
             eprintln!("ipcow: {other}");
             of_start_error(other)
@@ -42,14 +47,22 @@ pub(crate) fn start_error(error: &StartError, inputs: &Inputs, color: bool) -> u
     }
 }
 
-/// Says why the endpoints make no plan: an argument's fault if arguments said
-/// what to serve, else the configuration's.
-pub(crate) fn plan_error(error: &PlanError, inputs: &Inputs, color: bool) -> u8 {
-    match error.spec() {
-        Some((_place, spec)) => eprint!("{}", diagnostics::spec_error("", spec, color)),
-        None => eprintln!("ipcow: {error}"),
-    }
-    if inputs.specs.is_empty() && inputs.excludes.is_empty() { CONFIG } else { USAGE }
+/// Says why the endpoints make no plan.
+pub(crate) fn plan_error(
+    error: &PlanError,
+    loaded: &LoadedConfig,
+    inputs: &Inputs,
+    color: bool,
+) -> u8 {
+    eprint!("{}", diagnostics::plan_error(error, loaded, color));
+    of_plan_error(error, inputs)
+}
+
+/// The argument's fault if an argument named the endpoints or took the last of
+/// them away, else the configuration's.
+pub(crate) fn of_plan_error(error: &PlanError, inputs: &Inputs) -> u8 {
+    let excluded = matches!(error.spec(), Some((SpecPlace::Exclude(_), _)));
+    if excluded || !inputs.specs.is_empty() { USAGE } else { CONFIG }
 }
 
 /// The code of an error that was shown already.

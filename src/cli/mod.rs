@@ -12,6 +12,7 @@ mod outlet;
 mod plan;
 mod progress;
 mod report;
+mod screen;
 mod serve;
 
 use std::io::{self, IsTerminal};

@@ -14,9 +14,6 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Chunks of text that wait to be written; more are lost.
 const QUEUE: usize = 4096;
-/// How long the end of the program waits for what is still queued.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// The sending end: cheap to clone, never blocks.
 #[derive(Debug, Clone)]
 pub(crate) struct Outlet {
@@ -60,10 +57,9 @@ impl Outlet {
         }
     }
 
-    /// Waits until all is written that was sent before, or for two seconds
+    /// Waits until all is written that was sent before, or until `deadline`
     /// where nobody reads.
-    pub(crate) fn flush(&self) {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) fn flush(&self, deadline: Instant) {
         let (mark, written) = channel();
         let mut item = Item::Mark(mark);
         while let Err(TrySendError::Full(back)) = self.queue.try_send(item) {
@@ -126,7 +122,7 @@ mod tests {
         .expect("a thread");
         outlet.send("one ");
         write!(outlet.make_writer(), "two").expect("a line takes everything");
-        outlet.flush();
+        outlet.flush(Instant::now() + Duration::from_secs(10));
         assert_eq!(*written.lock().expect("no panic elsewhere"), b"one two");
     }
 
@@ -142,6 +138,9 @@ mod tests {
             outlet.send("line");
         }
         assert!(outlet.lost.load(Ordering::Relaxed) >= 8);
+        let begun = Instant::now();
+        outlet.flush(begun + Duration::from_millis(50));
+        assert!(begun.elapsed() < Duration::from_secs(5), "a stalled reader is not waited for");
         drop(release);
     }
 }

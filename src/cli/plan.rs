@@ -24,7 +24,7 @@ pub(crate) fn run(args: &PlanArgs, inputs: &Inputs, color: bool, out: &mut dyn W
     };
     let report = match planning::plan(&loaded.config, args.force) {
         Ok(plan) => plan.report(),
-        Err(error) => return exit::plan_error(&error, inputs, color),
+        Err(error) => return exit::plan_error(&error, &loaded, inputs, color),
     };
     let _closed = if args.json { write_json(&report, out) } else { write_text(&report, out) };
     if report.reachable { exit::DONE } else { exit::FAILED }
@@ -75,7 +75,7 @@ fn write_text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// "1 chunk", "2 chunks".
-fn counted(count: u64, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::json::dropped;
-use ipcow::service::Summary;
+use super::plan::counted;
+use ipcow::service::{Snapshot, Summary};
 use ipcow::spec::{Endpoint, compress};
 use ipcow::supervision::{ChunkState, EndpointFailure, Fault, Ready, WorkerState};
 
@@ -17,13 +18,13 @@ const DRAWN: usize = 16;
 pub(crate) fn ready(ready: &Ready) -> String {
     let counts = ready.endpoints;
     let mut text = format!(
-        "{} after {} ms: {} of {} endpoints listen ({} workers, {} chunks)\n",
+        "{} after {} ms: {} of {} listen ({}, {})\n",
         if ready.is_complete() { "ready" } else { "degraded" },
         ready.elapsed.as_millis(),
         counts.listening,
-        counts.total,
-        ready.workers,
-        ready.chunks.total
+        counted(counts.total, "endpoint"),
+        counted(ready.workers as u64, "worker"),
+        counted(ready.chunks.total, "chunk")
     );
     if !ready.bound.is_empty() {
         let bound = compress(ready.bound.iter().copied(), LISTED);
@@ -31,6 +32,41 @@ pub(crate) fn ready(ready: &Ready) -> String {
     }
     causes(&mut text, &ready.failures, counts.total - counts.listening);
     text
+}
+
+/// What is said when endpoints that had failed listen.
+pub(crate) fn recovered(endpoints: Vec<Endpoint>) -> String {
+    let count = counted(endpoints.len() as u64, "endpoint");
+    format!("recovered: {count}: {}\n", compress(endpoints, LISTED))
+}
+
+/// Writes the summary of a running service to the log (SIGUSR1).
+pub(crate) fn log_summary(snapshot: &Snapshot) {
+    let Snapshot { endpoints, chunks, totals, .. } = snapshot;
+    tracing::info!(
+        uptime_ms = u64::try_from(snapshot.uptime.as_millis()).unwrap_or(u64::MAX),
+        endpoints_total = endpoints.total,
+        endpoints_listening = endpoints.listening,
+        endpoints_retrying = endpoints.retrying,
+        endpoints_quarantined = endpoints.quarantined,
+        endpoints_pending = endpoints.pending,
+        chunks_total = chunks.total,
+        chunks_completed = chunks.completed,
+        chunks_error = chunks.error,
+        sessions_accepted = totals.accepted,
+        sessions_closed = totals.closed,
+        sessions_failed = totals.failed,
+        sessions_forced = totals.forced,
+        sessions_peak = snapshot.peak_sessions,
+        datagrams_received = totals.received,
+        datagrams_replied = totals.replied,
+        datagrams_dropped = totals.dropped.iter().sum::<u64>(),
+        tcp_in = totals.tcp_in,
+        tcp_out = totals.tcp_out,
+        udp_in = totals.udp_in,
+        udp_out = totals.udp_out,
+        "summary"
+    );
 }
 
 /// What is said at the end: the source's own picture and the totals.
@@ -138,6 +174,7 @@ fn whole(duration: std::time::Duration) -> std::time::Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipcow::spec::{Port, Protocol};
     use ipcow::supervision::ChunkId;
 
     #[test]
@@ -146,6 +183,17 @@ mod tests {
         assert_eq!(threads(&workers), "[ T1(done), T2(processing C2) ]");
         let states = [ChunkState::Completed, ChunkState::Error { faults: 1 }];
         assert_eq!(chunks(&states), "[ C1(Completed), C2(Error) ]");
+    }
+
+    #[test]
+    fn endpoints_that_recover_together_are_one_line() {
+        let at = |port| Endpoint {
+            protocol: Protocol::Tcp,
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            port: Port::Number(port),
+        };
+        let text = recovered((8000..8100).map(at).collect());
+        assert_eq!(text, "recovered: 100 endpoints: 127.0.0.1:8000-8099\n");
     }
 
     #[test]

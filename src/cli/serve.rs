@@ -4,29 +4,26 @@
 //! and exit codes.
 
 use std::future::pending;
-use std::io::{self, IsTerminal, Write};
 use std::pin::pin;
+use std::time::Duration;
 
-use indicatif::MultiProgress;
-use ipcow::config::{self, Inputs};
-use ipcow::service::signals::{Signal, Signals};
-use ipcow::service::{Event, Service, ServiceGone, ServiceHandle, Snapshot, StartError, Summary};
+use ipcow::config::{self, Inputs, LoadedConfig};
+use ipcow::service::signals::Signals;
+use ipcow::service::{Event, Service, ServiceGone, ServiceHandle};
 use ipcow::supervision::Ready;
 use tokio::time::{interval, sleep};
 
 use super::args::ServeArgs;
-use super::outlet::Outlet;
 use super::progress::Display;
-use super::{exit, json, logging, report};
+use super::screen::Screen;
+use super::{exit, logging};
 
-/// Where a run prints, and in which form.
-struct Screen {
-    json: bool,
-    instance: String,
-    stdout: Outlet,
-    stderr: Outlet,
-    bars: MultiProgress,
-}
+/// Most events that are printed in one piece as JSON.
+const BATCH: usize = 64;
+/// How long a person waits for what recovered, to read it in one line.
+const GATHER: Duration = Duration::from_millis(200);
+/// How long planning may go on once a signal came; name servers can be slow.
+const PLAN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs the command; returns the exit code of interface §4.
 pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
@@ -34,43 +31,95 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return exit::config_errors(&errors, color),
     };
-    let config = loaded.config;
     let screen = match Screen::open(args) {
         Ok(screen) => screen,
         Err(error) => return exit::fail(&error),
     };
-    logging::init(&config.log, screen.stderr.clone(), color);
-    let service = match Service::builder().config(config).force(args.force).build() {
-        Ok(service) => service,
-        Err(error) => return exit::start_error(&error, inputs, color),
+    logging::init(&loaded.config.log, screen.stderr.clone(), color);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let code = match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(plan_and_serve(args, inputs, &loaded, &screen, color));
+            // A name server that does not answer must not hold up the end.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => exit::fail(&error),
+    };
+    screen.flush();
+    code
+}
+
+async fn plan_and_serve(
+    args: &ServeArgs,
+    inputs: &Inputs,
+    loaded: &LoadedConfig,
+    screen: &Screen,
+    color: bool,
+) -> u8 {
+    // Before anything else: a signal that comes while it plans is not lost.
+    let mut signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => return exit::fail(&error),
+    };
+    let builder = Service::builder().config(loaded.config.clone()).force(args.force);
+    let planning = tokio::task::spawn_blocking(move || builder.build());
+    let (planned, told) = match plan(planning, &mut signals, screen).await {
+        Some(planned) => planned,
+        // Nothing was opened: there is nothing to sum up.
+        None => return exit::DONE,
+    };
+    let service = match planned {
+        Ok(Ok(service)) => service,
+        Ok(Err(error)) => return exit::start_error(&error, loaded, inputs, color),
+        Err(panicked) => return exit::fail(&panicked),
     };
     for finding in &service.plan().findings {
         let kind = finding.kind.as_str();
         tracing::warn!(kind, count = finding.count, fix = finding.fix, "{}", finding.message);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let code = match runtime {
-        Ok(runtime) => runtime.block_on(serve(args, service, &screen)),
-        Err(error) => exit::fail(&error),
-    };
-    screen.stdout.flush();
-    screen.stderr.flush();
-    code
+    serve(args, service, &mut signals, told, screen).await
 }
 
-async fn serve(args: &ServeArgs, service: Service, screen: &Screen) -> u8 {
-    // Before anything is bound: a signal that comes while it opens is not lost.
-    let mut signals = match Signals::install() {
-        Ok(signals) => signals,
-        Err(error) => return exit::fail(&error),
-    };
+/// Waits for the plan, and with it whether a signal has come meanwhile that
+/// ends the program; `None` where the plan is not waited for any longer.
+async fn plan<T>(
+    planning: impl Future<Output = T>,
+    signals: &mut Signals,
+    screen: &Screen,
+) -> Option<(T, bool)> {
+    let mut planning = pin!(planning);
+    let told = async { while !screen.ends(signals.next().await, None) {} };
+    tokio::select! {
+        biased;
+        planned = &mut planning => return Some((planned, false)),
+        () = told => {}
+    }
+    let again = async { while !screen.ends(signals.next().await, None) {} };
+    tokio::select! {
+        planned = planning => Some((planned, true)),
+        () = sleep(PLAN_PATIENCE) => None,
+        () = again => None,
+    }
+}
+
+async fn serve(
+    args: &ServeArgs,
+    service: Service,
+    signals: &mut Signals,
+    told: bool,
+    screen: &Screen,
+) -> u8 {
     let mut handle = match service.start() {
         Ok(handle) => handle,
         Err(error) => return screen.refuse(&error),
     };
-    let course = watch(args, &mut handle, &mut signals, screen).await;
+    let course = match told {
+        true => Ok(Course::Ended),
+        false => watch(args, &mut handle, signals, screen).await,
+    };
     match course {
-        Ok(course) => finish(course, &handle, &mut signals, screen).await,
+        Ok(course) => finish(course, &handle, signals, screen).await,
         Err(gone) => screen.refuse(&gone),
     }
 }
@@ -101,7 +150,7 @@ async fn watch(
     let ready = tokio::select! {
         ready = open(args, handle, screen) => ready?,
         () = &mut ending => return Ok(Course::Ended),
-        () = until_ended(signals, handle) => return Ok(Course::Ended),
+        () = until_ended(signals, handle, screen) => return Ok(Course::Ended),
     };
     if ready.endpoints.listening < ready.required {
         return Ok(Course::BelowCoverage(Box::new(ready)));
@@ -115,12 +164,12 @@ async fn watch(
         tokio::select! {
             next = handle.next_event() => event = Some(next.ok_or(ServiceGone)?),
             () = &mut ending => return Ok(Course::Ended),
-            signal = signals.next() => if ends(signal, &handle.snapshot()) {
+            signal = signals.next() => if screen.ends(signal, Some(&handle.snapshot())) {
                 return Ok(Course::Ended);
             },
         }
         if let Some(event) = event {
-            screen.event(&event);
+            screen.events(&gather(event, handle, screen.json).await);
         }
     }
 }
@@ -145,25 +194,29 @@ async fn open(
     result
 }
 
-/// Waits for a signal that ends the service.
-async fn until_ended(signals: &mut Signals, handle: &ServiceHandle) {
-    while !ends(signals.next().await, &handle.snapshot()) {}
+/// The event and those that follow it at once: many endpoints may recover
+/// together, and each piece of text has its place in a bounded queue.
+async fn gather(event: Event, handle: &mut ServiceHandle, json: bool) -> Vec<Event> {
+    // A program wants each event now; a person wants one line of them.
+    let (most, wait) = if json { (BATCH, Duration::ZERO) } else { (usize::MAX, GATHER) };
+    let mut events = vec![event];
+    let mut over = pin!(sleep(wait));
+    while events.len() < most {
+        tokio::select! {
+            biased;
+            next = handle.next_event() => match next {
+                Some(next) => events.push(next),
+                None => break,
+            },
+            () = &mut over => break,
+        }
+    }
+    events
 }
 
-/// Does what the signal asks for; true where that is to end.
-fn ends(signal: Signal, snapshot: &Snapshot) -> bool {
-    match signal {
-        Signal::Report => {
-            tracing::info!("{snapshot:?}");
-            false
-        }
-        // A terminal that hangs up takes its programs with it.
-        Signal::HangUp if !io::stdin().is_terminal() && !io::stderr().is_terminal() => {
-            tracing::warn!("SIGHUP: this version cannot reload; restart to apply a change");
-            false
-        }
-        _ => true,
-    }
+/// Waits for a signal that ends the service.
+async fn until_ended(signals: &mut Signals, handle: &ServiceHandle, screen: &Screen) {
+    while !screen.ends(signals.next().await, Some(&handle.snapshot())) {}
 }
 
 /// Drains, unless a second signal stops at once, and says what was done.
@@ -179,7 +232,10 @@ async fn finish(
             tracing::info!("draining");
             tokio::select! {
                 summary = handle.shutdown() => summary,
-                () = until_ended(signals, handle) => handle.stop().await,
+                () = until_ended(signals, handle, screen) => {
+                    screen.hurry();
+                    handle.stop().await
+                }
             }
         }
     };
@@ -192,81 +248,5 @@ async fn finish(
         Course::BelowCoverage(ready) => screen.below_coverage(&ready),
         Course::Ended if summary.totals.forced > 0 => exit::FORCED,
         Course::Ended => exit::DONE,
-    }
-}
-
-impl Screen {
-    fn open(args: &ServeArgs) -> io::Result<Self> {
-        let bars = MultiProgress::new();
-        let stdout = Outlet::open("ipcow-stdout", |text| {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(text)?;
-            stdout.flush()
-        })?;
-        let beside = bars.clone();
-        let stderr = Outlet::open("ipcow-stderr", move |text| {
-            beside.suspend(|| io::stderr().lock().write_all(text))
-        })?;
-        let (json, instance) = (args.json, args.name.clone());
-        Ok(Self { json, instance, stdout, stderr, bars })
-    }
-
-    fn ready(&self, ready: &Ready) {
-        self.stdout.send(if self.json {
-            json::ready(&self.instance, ready)
-        } else {
-            report::ready(ready)
-        });
-    }
-
-    fn event(&self, event: &Event) {
-        match event {
-            Event::Recovered(endpoint) if self.json => {
-                self.stdout.send(json::recovered(&self.instance, *endpoint));
-            }
-            Event::Recovered(endpoint) => self.stdout.send(format!("recovered: {endpoint}\n")),
-            _ => {}
-        }
-    }
-
-    fn summary(&self, summary: &Summary) {
-        self.stdout.send(if self.json {
-            json::summary(&self.instance, summary)
-        } else {
-            report::summary(summary)
-        });
-    }
-
-    fn below_coverage(&self, ready: &Ready) -> u8 {
-        let bound = ready.endpoints.listening;
-        let mut text = format!(
-            "ipcow: {bound} of {} endpoints listen, and coverage.min_bound asks for {}\n",
-            ready.endpoints.total, ready.required
-        );
-        report::causes(&mut text, &ready.failures, ready.endpoints.total - bound);
-        self.stderr.send(text);
-        exit::BELOW_COVERAGE
-    }
-
-    fn refuse(&self, error: &(impl std::error::Error + ExitCode)) -> u8 {
-        self.stderr.send(format!("ipcow: {error}\n"));
-        error.exit_code()
-    }
-}
-
-/// The exit code that an error of the service stands for.
-trait ExitCode {
-    fn exit_code(&self) -> u8;
-}
-
-impl ExitCode for StartError {
-    fn exit_code(&self) -> u8 {
-        exit::of_start_error(self)
-    }
-}
-
-impl ExitCode for ServiceGone {
-    fn exit_code(&self) -> u8 {
-        exit::FAILED
     }
 }

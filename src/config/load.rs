@@ -45,6 +45,15 @@ pub struct LoadedConfig {
     pub(super) groups: Vec<Group>,
 }
 
+impl LoadedConfig {
+    /// Where the group at `index` of [`Config::groups`] was written, such as
+    /// `lab.toml:7` or `SPEC argument`.
+    #[must_use]
+    pub fn group_origin(&self, index: usize) -> Option<&str> {
+        self.groups.get(index).map(|group| group.origin.as_str())
+    }
+}
+
 /// Loads the configuration that `inputs` describe.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 
 mod build;
 mod error;
+mod offline;
 
 #[cfg(test)]
 mod machine;
@@ -23,6 +24,7 @@ use crate::spec::{Endpoint, EndpointSet, Endpoints, Port, Protocol};
 
 pub use build::build;
 pub use error::{PlanError, SpecPlace};
+pub use offline::check;
 
 /// One `[[listen]]` group and what it serves.
 #[derive(Debug, Clone)]

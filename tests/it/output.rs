@@ -3,8 +3,14 @@
 
 use std::io::Write;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use crate::common::{Block, DEADLINE, Ipcow, connect, counts, echo_tcp, eventually, refused};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::Signal;
+
+use crate::common::{
+    Block, DEADLINE, Ipcow, Need, connect, counts, echo_tcp, eventually, needs, refused,
+};
 
 #[test]
 fn a_closed_stdout_does_not_stop_serving() {
@@ -24,13 +30,41 @@ fn a_closed_stdout_does_not_stop_serving() {
 fn a_stalled_stdout_does_not_stop_serving_or_stopping() {
     let block = Block::new();
     let (_reader, mut writer) = std::io::pipe().expect("a pipe");
-    let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETPIPE_SZ).expect("a pipe");
+    let size = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).expect("a pipe");
     // Full to the last byte: whatever is printed first would block.
     writer.write_all(&vec![b'\n'; size.try_into().expect("positive")]).expect("it fits");
     let server =
         Ipcow::serve([format!("tcp://{}:18000", block.ip(0))]).start_with(Stdio::from(writer));
     assert!(eventually(DEADLINE, || !refused(block.at(18_000))));
     echo_tcp(&mut connect(block.at(18_000)), b"nobody reads stdout");
+    let start = Instant::now();
+    server.terminate().expect_code(0);
+    // Half a second is what the reader is given; the rest is for a machine that is busy.
+    assert!(start.elapsed() < Duration::from_millis(1_900), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_what_it_started() {
+    if !needs(&[Need::Tool("setsid")]) {
+        return;
+    }
+    let terminal = nix::pty::openpty(None, None).expect("a pseudo-terminal");
+    // The child must not hold the end that hangs up.
+    let close_on_exec = FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC);
+    fcntl(&terminal.master, close_on_exec).expect("a descriptor");
+    let mut server = Ipcow::serve(["tcp://127.0.0.1:0"]).start_from(terminal.slave);
+    server.ready();
+    drop(terminal.master);
+    assert_eq!(server.finish().expect_code(0).events("summary").len(), 1);
+}
+
+#[test]
+fn a_hang_up_without_a_terminal_ends_nothing() {
+    let mut server = Ipcow::serve(["tcp://127.0.0.1:0"]).start();
+    let at = server.ready().tcp();
+    server.signal(Signal::SIGHUP);
+    assert!(eventually(DEADLINE, || server.stderr().contains("SIGHUP")));
+    echo_tcp(&mut connect(at), b"still there");
     server.terminate().expect_code(0);
 }
 
@@ -126,8 +160,12 @@ fn usr1_writes_the_summary_to_the_log_and_serves_on() {
     let at = server.ready().tcp();
     echo_tcp(&mut connect(at), b"first");
     let before = server.stderr().len();
-    server.signal(nix::sys::signal::Signal::SIGUSR1);
-    assert!(eventually(DEADLINE, || server.stderr().len() > before));
+    server.signal(Signal::SIGUSR1);
+    assert!(eventually(DEADLINE, || server.stderr()[before..].ends_with('\n')));
+    let logged: serde_json::Value =
+        serde_json::from_str(&server.stderr()[before..]).expect("a log line");
+    assert_eq!((&logged["message"], &logged["level"]), (&"summary".into(), &"INFO".into()));
+    assert_eq!(logged["sessions_accepted"], 1, "{logged}");
     echo_tcp(&mut connect(at), b"second");
     let summary = server.terminate().expect_code(0).summary();
     assert_eq!(counts(&summary, "sessions", ["accepted", "closed"]), [2, 2]);

@@ -158,3 +158,16 @@ fn the_summary_counts_endpoints_as_they_were_when_the_drain_began() {
     let summary = server.terminate().expect_code(0).summary();
     assert_eq!(counts(&summary, "endpoints", ["total", "listening", "draining"]), [10, 10, 0]);
 }
+
+#[test]
+fn a_signal_while_it_plans_ends_with_0_before_the_plan_is_made() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let addresses = folder.path().join("addresses");
+    nix::unistd::mkfifo(&addresses, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let server = Ipcow::serve([format!("tcp://@{}:18000", addresses.display())]).start();
+    // Opening the other end waits until the program reads its list; nothing comes.
+    let _silent = std::fs::OpenOptions::new().write(true).open(&addresses).expect("it reads");
+    server.signal(Signal::SIGTERM);
+    let done = server.finish_within(Duration::from_secs(10)).expect_code(0);
+    assert_eq!(done.stdout, "");
+}

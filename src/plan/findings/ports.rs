@@ -23,13 +23,13 @@ pub(super) fn privileged(inputs: &Inputs<'_>) -> Option<Finding> {
     if hits.is_empty() {
         return None;
     }
-    let subject = hits.subject("has a port", "have ports");
+    let subject = hits.subject("needs", "need");
     Some(Finding {
         level: Level::Error,
         kind: Kind::Privileged,
         count: hits.count,
         message: format!(
-            "{subject} below {}, which need CAP_NET_BIND_SERVICE: {}",
+            "{subject} CAP_NET_BIND_SERVICE for a port below {}: {}",
             last + 1,
             hits.text()
         ),

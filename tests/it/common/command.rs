@@ -1,6 +1,7 @@
 //! The command line of the program: words, environment, wrappers, user.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -106,11 +107,20 @@ impl Ipcow {
 
     /// Starts it with another stdout.
     pub(crate) fn start_with(self, stdout: Stdio) -> Running {
+        self.start_between(Stdio::null(), stdout)
+    }
+
+    /// Starts it from a terminal of its own; closing the other end hangs that up.
+    pub(crate) fn start_from(self, terminal: OwnedFd) -> Running {
+        self.under(["setsid", "--ctty"]).start_between(Stdio::from(terminal), Stdio::piped())
+    }
+
+    fn start_between(self, stdin: Stdio, stdout: Stdio) -> Running {
         let mut words = self.wrapper.clone();
         words.push(self.binary.clone().into());
         words.extend(self.args.iter().cloned());
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        command.args(&words[1..]).stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         for (key, _) in std::env::vars_os() {
             let ours = key.to_string_lossy().starts_with("IPCOW_");
             if ours || key == "NO_COLOR" || key == "RUST_LOG" {

@@ -1,0 +1,145 @@
+//! Where a run of `serve` prints, in which form, and what its signals mean.
+//!
+//! Texts are made elsewhere; nothing here waits, but for [`Screen::flush`].
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::MultiProgress;
+use ipcow::service::signals::Signal;
+use ipcow::service::{Event, ServiceGone, Snapshot, StartError, Summary};
+use ipcow::supervision::Ready;
+
+use super::args::ServeArgs;
+use super::outlet::Outlet;
+use super::{exit, json, report};
+
+/// How long the end waits for a reader of stdout and stderr that stalls.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The same after a second signal, which ends the program at once.
+const NO_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Where a run prints, and in which form.
+pub(super) struct Screen {
+    pub(super) json: bool,
+    instance: String,
+    /// Asked at the start: a terminal that has hung up no longer looks like one.
+    from_terminal: bool,
+    /// How long the end waits for a reader that stalls.
+    patience: Cell<Duration>,
+    pub(super) stdout: Outlet,
+    pub(super) stderr: Outlet,
+    pub(super) bars: MultiProgress,
+}
+
+impl Screen {
+    pub(super) fn open(args: &ServeArgs) -> io::Result<Self> {
+        let bars = MultiProgress::new();
+        let stdout = Outlet::open("ipcow-stdout", |text| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(text)?;
+            stdout.flush()
+        })?;
+        let beside = bars.clone();
+        let stderr = Outlet::open("ipcow-stderr", move |text| {
+            beside.suspend(|| io::stderr().lock().write_all(text))
+        })?;
+        let (json, instance) = (args.json, args.name.clone());
+        let from_terminal = io::stdin().is_terminal() || io::stderr().is_terminal();
+        let patience = Cell::new(PATIENCE);
+        Ok(Self { json, instance, from_terminal, patience, stdout, stderr, bars })
+    }
+
+    /// Ends what stalls sooner: a second signal came.
+    pub(super) fn hurry(&self) {
+        self.patience.set(NO_PATIENCE);
+    }
+
+    /// Waits for the readers of what was printed, but not long.
+    pub(super) fn flush(&self) {
+        let deadline = Instant::now() + self.patience.get();
+        self.stdout.flush(deadline);
+        self.stderr.flush(deadline);
+    }
+
+    /// Does what the signal asks for; true where that is to end.
+    pub(super) fn ends(&self, signal: Signal, snapshot: Option<&Snapshot>) -> bool {
+        match signal {
+            Signal::Report => {
+                match snapshot {
+                    Some(snapshot) => report::log_summary(snapshot),
+                    None => tracing::info!("nothing is open yet"),
+                }
+                false
+            }
+            // A terminal that hangs up takes its programs with it.
+            Signal::HangUp if !self.from_terminal => {
+                tracing::warn!("SIGHUP: this version cannot reload; restart to apply a change");
+                false
+            }
+            _ => true,
+        }
+    }
+
+    pub(super) fn ready(&self, ready: &Ready) {
+        self.stdout.send(if self.json {
+            json::ready(&self.instance, ready)
+        } else {
+            report::ready(ready)
+        });
+    }
+
+    pub(super) fn events(&self, events: &[Event]) {
+        let recovered = events.iter().filter_map(|event| match event {
+            Event::Recovered(endpoint) => Some(*endpoint),
+            _ => None,
+        });
+        self.stdout.send(if self.json {
+            recovered.map(|endpoint| json::recovered(&self.instance, endpoint)).collect()
+        } else {
+            report::recovered(recovered.collect())
+        });
+    }
+
+    pub(super) fn summary(&self, summary: &Summary) {
+        self.stdout.send(if self.json {
+            json::summary(&self.instance, summary)
+        } else {
+            report::summary(summary)
+        });
+    }
+
+    pub(super) fn below_coverage(&self, ready: &Ready) -> u8 {
+        let bound = ready.endpoints.listening;
+        let mut text = format!(
+            "ipcow: {bound} of {} endpoints listen, and coverage.min_bound asks for {}\n",
+            ready.endpoints.total, ready.required
+        );
+        report::causes(&mut text, &ready.failures, ready.endpoints.total - bound);
+        self.stderr.send(text);
+        exit::BELOW_COVERAGE
+    }
+
+    pub(super) fn refuse(&self, error: &(impl std::error::Error + ExitCode)) -> u8 {
+        self.stderr.send(format!("ipcow: {error}\n"));
+        error.exit_code()
+    }
+}
+
+/// The exit code that an error of the service stands for.
+pub(super) trait ExitCode {
+    fn exit_code(&self) -> u8;
+}
+
+impl ExitCode for StartError {
+    fn exit_code(&self) -> u8 {
+        exit::of_start_error(self)
+    }
+}
+
+impl ExitCode for ServiceGone {
+    fn exit_code(&self) -> u8 {
+        exit::FAILED
+    }
+}
