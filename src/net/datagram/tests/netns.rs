@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
 
 use super::Server;
+use crate::plan::reach::{LocalRoutes, Reach};
+use crate::spec::Address;
 use crate::supervision::DropReason;
 
 /// Runs `test` on a thread with an empty network, or says why it cannot.
@@ -26,10 +28,30 @@ fn in_own_network(setup: &'static [&'static str], test: fn()) {
                 }
             }
         }
+        wait_for_addresses(setup);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
         runtime.expect("a runtime").block_on(async { test() });
     });
     thread.join().expect("the test");
+}
+
+/// Waits until each address of `setup` has its route: the kernel makes that of an
+/// IPv6 one some time after `ip` has returned, `nodad` or not.
+fn wait_for_addresses(setup: &[&str]) {
+    let prefixes = setup.iter().filter_map(|line| line.strip_prefix("addr add "));
+    for text in prefixes.filter_map(|rest| rest.split('/').next()) {
+        let ip: Ipv6Addr = match text.parse() {
+            Ok(IpAddr::V6(ip)) if !ip.is_unicast_link_local() => ip,
+            _ => continue,
+        };
+        let end = Instant::now() + Duration::from_secs(20);
+        while LocalRoutes::read().expect("a table").classify(&Address::new(ip.into()))
+            != Reach::Local
+        {
+            assert!(Instant::now() < end, "{ip} never came");
+            std::thread::yield_now();
+        }
+    }
 }
 
 /// Dials `to` from `from`; where the answer came from.
