@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, Retry, Session, Shutdown, Threads, Udp,
+    Mode, OnBindError, Retry, Session, Shutdown, Supervision, Threads, Udp,
 };
 use crate::spec::{Protocol, Spec};
 
@@ -21,6 +21,7 @@ impl Default for Config {
             threads: Threads::default(),
             chunks: Chunks::default(),
             retry: Retry::default(),
+            supervision: Supervision::default(),
             coverage: Coverage::default(),
             session: Session::default(),
             limits: Limits::default(),
@@ -67,6 +68,12 @@ impl Default for Retry {
             jitter: 0.5,
             quarantine_probe: Some(Duration::from_secs(15)),
         }
+    }
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self { max_restarts: 5, window: Duration::from_secs(60) }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Config {
     pub chunks: Chunks,
     /// `[retry]`
     pub retry: Retry,
+    /// `[supervision]`
+    pub supervision: Supervision,
     /// `[coverage]`
     pub coverage: Coverage,
     /// `[session]`
@@ -122,6 +124,16 @@ pub struct Retry {
     pub jitter: f64,
     /// Pause between probes of a quarantined endpoint; `None` = never.
     pub quarantine_probe: Option<Duration>,
+}
+
+/// `[supervision]`: how many crashes of one part are forgiven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Supervision {
+    /// Restarts within the window before the part is quarantined; 0 to 1000.
+    pub max_restarts: u32,
+    /// For how long a crash counts; 1 s to a day.
+    pub window: Duration,
 }
 
 /// `[coverage]`: how much must listen for the service to count as up.

@@ -141,8 +141,8 @@ pub(crate) static KEYS: &[Key] = &[
     key("retry", "multiplier", number(1.0, 100.0), "From one delay to the next."),
     key("retry", "jitter", number(0.0, 1.0), "The part of a delay that chance may take away."),
     key("retry", "quarantine_probe_secs", secs(0, DAY_SECS), "Between slow probes; 0 = never."),
-    later("supervision", "max_restarts"),
-    later("supervision", "window_secs"),
+    key("supervision", "max_restarts", whole(0, 1000, "restarts"), "Crashes before quarantine."),
+    key("supervision", "window_secs", secs(1, DAY_SECS), "The time in which crashes count."),
     key("coverage", "min_bound", Kind::MinBound, "Least endpoints that must listen; 0 = none."),
     key("coverage", "wait_secs", secs(0, DAY_SECS), "How long `ready` waits; 0 = no limit."),
     key("session", "idle_timeout_secs", secs(0, YEAR_SECS), "Ends silent sessions; 0 = never."),
@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn a_section_without_built_keys_is_known_but_not_offered() {
-        assert!(is_section("supervision"));
-        assert!(!built_sections().contains(&"supervision"));
+        assert!(is_section("process"));
+        assert!(!built_sections().contains(&"process"));
         assert!(built_sections().contains(&"retry"));
     }
 }

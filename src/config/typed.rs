@@ -12,7 +12,7 @@ use super::groups;
 use super::layer::{Flat, flat};
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, Retry, Session, Shutdown, Threads, Udp,
+    Mode, OnBindError, Retry, Session, Shutdown, Supervision, Threads, Udp,
 };
 use super::schema::LISTEN_DEFAULTS;
 use super::value::{percent, port_range};
@@ -41,6 +41,7 @@ struct Sections {
     threads: RawThreads,
     chunks: RawChunks,
     retry: RawRetry,
+    supervision: RawSupervision,
     coverage: RawCoverage,
     session: RawSession,
     limits: RawLimits,
@@ -77,6 +78,12 @@ struct RawRetry {
     multiplier: f64,
     jitter: f64,
     quarantine_probe_secs: u64,
+}
+
+#[derive(Deserialize)]
+struct RawSupervision {
+    max_restarts: u32,
+    window_secs: u64,
 }
 
 #[derive(Deserialize)]
@@ -142,6 +149,10 @@ pub(crate) fn config(
         threads: Threads { factor: raw.threads.factor, workers: raw.threads.workers.given() },
         chunks: Chunks { size: raw.chunks.size.given() },
         retry: retry(&raw.retry),
+        supervision: Supervision {
+            max_restarts: raw.supervision.max_restarts,
+            window: Duration::from_secs(raw.supervision.window_secs),
+        },
         coverage: coverage(raw.coverage)?,
         session: session(&raw.session),
         limits: Limits {

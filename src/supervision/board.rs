@@ -12,6 +12,7 @@ use super::states::{ChunkCounts, EndpointCounts};
 pub struct Board {
     endpoints: [AtomicU64; 5],
     chunks: [AtomicU64; 6],
+    hung: AtomicU64,
 }
 
 impl Board {
@@ -21,6 +22,17 @@ impl Board {
         store(&self.endpoints, [total, pending, listening, retrying, quarantined]);
         let ChunkCounts { total, idle, ready, processing, completed, error } = chunks;
         store(&self.chunks, [total, idle, ready, processing, completed, error]);
+    }
+
+    /// Publishes how many workers do not answer.
+    pub fn publish_hung(&self, workers: u64) {
+        self.hung.store(workers, Relaxed);
+    }
+
+    /// How many workers do not answer.
+    #[must_use]
+    pub fn hung(&self) -> u64 {
+        self.hung.load(Relaxed)
     }
 
     /// How many endpoints are in each state.

@@ -40,9 +40,12 @@ pub struct Lease {
 ///
 /// ```text
 /// idle ─Stacked─► ready ─Leased─► processing ─Opened─► completed
-///                   ▲  ▲              │  │                 │
-///                   │  └─LeaseRevoked─┘  └─Failed─► error ◄┘ ListenerLost
-///                   └───────────RetryDue──────────────┘
+///                   ▲  ▲              │  │                │ ▲
+///                   │  └─LeaseRevoked─┘  │    ListenerLost ▼ │ Recovered(0)
+///                   │                    └────Failed────► error
+///                   └─────────────────RetryDue──────────────┘
+///
+/// error ─Recovered(n)─► error with n faults
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunkState {
@@ -79,6 +82,9 @@ pub enum ChunkEvent {
     LeaseRevoked(Lease),
     /// Listeners of an opened chunk were lost; so many do not listen now.
     ListenerLost(u32),
+    /// An endpoint of a chunk in error listens again without having been
+    /// opened again; so many still do not.
+    Recovered(u32),
     /// An endpoint of a chunk in error is due for another attempt.
     RetryDue,
 }
@@ -112,6 +118,8 @@ impl ChunkState {
             (S::Completed | S::Error { .. }, E::ListenerLost(faults)) if faults > 0 => {
                 S::Error { faults }
             }
+            (S::Error { .. }, E::Recovered(0)) => S::Completed,
+            (S::Error { .. }, E::Recovered(faults)) => S::Error { faults },
             (state, event) => return Err(IllegalTransition { state, event }),
         })
     }
@@ -173,6 +181,16 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_in_error_recovers_fault_by_fault() {
+        let state = ChunkState::Error { faults: 2 }.on(ChunkEvent::Recovered(1));
+        assert_eq!(state, Ok(ChunkState::Error { faults: 1 }));
+        let state = state.and_then(|state| state.on(ChunkEvent::Recovered(0)));
+        assert_eq!(state, Ok(ChunkState::Completed));
+        assert!(ChunkState::Completed.on(ChunkEvent::Recovered(0)).is_err());
+        assert!(ChunkState::Ready.on(ChunkEvent::Recovered(0)).is_err());
+    }
+
+    #[test]
     fn an_error_without_a_fault_is_no_error() {
         let state = ChunkState::Processing { lease: lease(1) };
         assert!(state.on(ChunkEvent::Failed(lease(1), 0)).is_err());
@@ -187,6 +205,7 @@ mod tests {
             (1..4_u64).prop_map(|epoch| ChunkEvent::LeaseRevoked(lease(epoch))),
             (0..3_u32).prop_map(ChunkEvent::ListenerLost),
             Just(ChunkEvent::RetryDue),
+            (0..3_u32).prop_map(ChunkEvent::Recovered),
         ]
     }
 

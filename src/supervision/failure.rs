@@ -29,6 +29,22 @@ pub enum FaultKind {
     FdLimit,
     /// A listening socket failed.
     Listener,
+    /// The actor of a listener panicked; its socket is fine.
+    ListenerPanic,
+    /// The actor of a worker panicked; its thread lives.
+    WorkerPanic,
+    /// The Supervisor's actor panicked; what it knew is kept.
+    SupervisorPanic,
+    /// The ErrorLog's actor panicked; what it knew is kept.
+    ErrorLogPanic,
+    /// A worker panicked while it opened the chunk.
+    ChunkPanic,
+    /// The thread of a worker ended.
+    WorkerLost,
+    /// The address of a listener left its interface; the socket waits for it.
+    AddressLost,
+    /// The actor of a session panicked.
+    SessionPanic,
     /// The peer reset the connection.
     SessionReset,
     /// The peer took nothing for `session.write_timeout_secs`.
@@ -78,9 +94,45 @@ impl FaultKind {
             Self::BindRolledBack => "bind_rolled_back",
             Self::FdLimit => "fd_limit",
             Self::Listener => "listener",
+            Self::ListenerPanic => "listener_panic",
+            Self::WorkerPanic => "worker_panic",
+            Self::SupervisorPanic => "supervisor_panic",
+            Self::ErrorLogPanic => "error_log_panic",
+            Self::ChunkPanic => "chunk_panic",
+            Self::WorkerLost => "worker_lost",
+            Self::AddressLost => "address_lost",
+            Self::SessionPanic => "session_panic",
             Self::SessionReset => "session_reset",
             Self::SessionWriteTimeout => "session_write_timeout",
             Self::SessionFailed => "session_failed",
+        }
+    }
+
+    /// Whether a part of this service crashed: nothing is wrong outside it.
+    #[must_use]
+    pub const fn is_crash(self) -> bool {
+        match self {
+            Self::ListenerPanic
+            | Self::WorkerPanic
+            | Self::SupervisorPanic
+            | Self::ErrorLogPanic
+            | Self::ChunkPanic
+            | Self::WorkerLost
+            | Self::SessionPanic => true,
+            Self::BindInUse
+            | Self::BindAbsent
+            | Self::BindUnreachable
+            | Self::BindPermission
+            | Self::BindResource
+            | Self::BindConfiguration
+            | Self::BindOther
+            | Self::BindRolledBack
+            | Self::FdLimit
+            | Self::Listener
+            | Self::AddressLost
+            | Self::SessionReset
+            | Self::SessionWriteTimeout
+            | Self::SessionFailed => false,
         }
     }
 }
@@ -117,13 +169,22 @@ impl Fault {
     pub fn class(self) -> FaultClass {
         match self.kind {
             FaultKind::BindInUse => FaultClass::InUse,
-            FaultKind::BindAbsent | FaultKind::BindUnreachable => FaultClass::Absent,
+            FaultKind::BindAbsent | FaultKind::BindUnreachable | FaultKind::AddressLost => {
+                FaultClass::Absent
+            }
             FaultKind::BindPermission => FaultClass::Permission,
             FaultKind::BindResource => FaultClass::Resource,
             FaultKind::BindConfiguration | FaultKind::FdLimit => FaultClass::Configuration,
             FaultKind::BindRolledBack => Self::from_bind_errno(self.errno).class(),
             FaultKind::BindOther
             | FaultKind::Listener
+            | FaultKind::ListenerPanic
+            | FaultKind::WorkerPanic
+            | FaultKind::SupervisorPanic
+            | FaultKind::ErrorLogPanic
+            | FaultKind::ChunkPanic
+            | FaultKind::WorkerLost
+            | FaultKind::SessionPanic
             | FaultKind::SessionReset
             | FaultKind::SessionWriteTimeout
             | FaultKind::SessionFailed => FaultClass::Transient,
@@ -160,6 +221,25 @@ impl Fault {
                 "the process may not open enough files; raise RLIMIT_NOFILE (`ulimit -n`)"
             }
             FaultKind::Listener => "the listening socket failed",
+            FaultKind::ListenerPanic => {
+                "its listener crashed, a defect of ipcow; it is served again from the same socket"
+            }
+            FaultKind::SupervisorPanic | FaultKind::ErrorLogPanic => {
+                "an actor of ipcow crashed, a defect; its successor knows what it knew"
+            }
+            FaultKind::WorkerPanic => {
+                "its worker crashed, a defect of ipcow; a new one takes over its listeners"
+            }
+            FaultKind::ChunkPanic => {
+                "its chunk crashed the worker that opened it, a defect of ipcow"
+            }
+            FaultKind::WorkerLost => {
+                "the thread of its worker ended; another serves it from the same socket"
+            }
+            FaultKind::AddressLost => {
+                "its address left the interface; it is served again once the address is back"
+            }
+            FaultKind::SessionPanic => "the session crashed, a defect of ipcow",
             FaultKind::SessionReset => "the peer reset the connection",
             FaultKind::SessionWriteTimeout => "the peer stopped reading",
             FaultKind::SessionFailed => "the session failed",

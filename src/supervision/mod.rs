@@ -10,7 +10,10 @@ mod coverage;
 mod deadlines;
 mod drop_reason;
 mod failure;
+mod intensity;
+mod line_budget;
 mod report;
+mod restart_counters;
 mod retry;
 mod states;
 mod table;
@@ -22,9 +25,12 @@ pub use coverage::Coverage;
 pub use deadlines::{Expired, LINGER, SessionClock, SessionLimits};
 pub use drop_reason::DropReason;
 pub use failure::{Fault, FaultClass, FaultKind};
+pub use intensity::{Charge, RestartPolicy, Restarts};
+pub use line_budget::{LineBudget, Turn};
 pub use report::{
     DrainReport, EndpointFailure, ErrorReport, MAX_BOUND, MAX_FAILURES, Picture, Ready,
 };
+pub use restart_counters::{RestartCounters, RestartCounts};
 pub use retry::{RetryPolicy, Verdict};
 pub use states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
 pub use table::{ChunkTable, Leased, Outcome, Place, Refused, Slot};

@@ -46,27 +46,27 @@ impl RetryPolicy {
             FaultClass::Configuration | FaultClass::Permission => {
                 Verdict::Quarantine { probe: None }
             }
-            FaultClass::Resource => Verdict::Pause(self.backoff(1, chance)),
+            FaultClass::Resource => Verdict::Pause(backoff(&self.settings, 1, chance)),
             FaultClass::InUse | FaultClass::Absent | FaultClass::Transient => {
                 if attempts >= self.settings.max_attempts {
                     Verdict::Quarantine { probe: self.settings.quarantine_probe }
                 } else {
-                    Verdict::RetryAfter(self.backoff(attempts, chance))
+                    Verdict::RetryAfter(backoff(&self.settings, attempts, chance))
                 }
             }
         }
     }
+}
 
-    /// Delay after the `attempts`-th failure:
-    /// `min(max, initial × multiplier^(attempts − 1)) × (1 − jitter × chance)`.
-    fn backoff(&self, attempts: u32, chance: f64) -> Duration {
-        let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
-        let initial = self.settings.initial_backoff.as_secs_f64();
-        let longest = self.settings.max_backoff.as_secs_f64();
-        let delay = (initial * self.settings.multiplier.powi(exponent)).min(longest);
-        let kept = 1.0 - self.settings.jitter * chance.clamp(0.0, 1.0);
-        Duration::from_secs_f64(delay * kept)
-    }
+/// Delay after the `failures`-th failure in a row (from 1):
+/// `min(max, initial × multiplier^(failures − 1)) × (1 − jitter × chance)`.
+pub(super) fn backoff(settings: &config::Retry, failures: u32, chance: f64) -> Duration {
+    let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
+    let initial = settings.initial_backoff.as_secs_f64();
+    let longest = settings.max_backoff.as_secs_f64();
+    let delay = (initial * settings.multiplier.powi(exponent)).min(longest);
+    let kept = 1.0 - settings.jitter * chance.clamp(0.0, 1.0);
+    Duration::from_secs_f64(delay * kept)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! that it keeps for a listening endpoint, so that a listener which crashed
 //! can be given its socket back. Never talks to anybody and has no clock.
 
+mod address;
+mod crash;
 mod query;
 mod report;
 mod row;
@@ -17,7 +19,7 @@ use std::time::Instant;
 use crate::supervision::chunk::{
     ChunkEvent, ChunkId, ChunkState, IllegalTransition, Lease, WorkerId,
 };
-use crate::supervision::failure::{Fault, FaultKind};
+use crate::supervision::failure::Fault;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
 use row::Row;
 
@@ -43,7 +45,7 @@ pub struct Leased {
 }
 
 /// What became of one endpoint of a lease.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Outcome<S> {
     /// It listens, on this port, through this socket.
     Opened {
@@ -67,6 +69,9 @@ pub enum Refused {
     /// There is no such chunk or endpoint.
     #[error("{0:?} is not in the table")]
     Unknown(Place),
+    /// What was reported of the endpoint is not so any more.
+    #[error("{0:?} is not served")]
+    NotServed(Place),
 }
 
 #[derive(Debug)]
@@ -92,6 +97,7 @@ pub struct ChunkTable<S> {
     states: ChunkCounts,
     undecided: u64,
     refused: u64,
+    closed: bool,
 }
 
 impl<S> ChunkTable<S> {
@@ -120,6 +126,7 @@ impl<S> ChunkTable<S> {
             states: ChunkCounts { total: count, idle: count, ..ChunkCounts::default() },
             undecided: total,
             refused: 0,
+            closed: false,
         }
     }
 
@@ -134,11 +141,12 @@ impl<S> ChunkTable<S> {
         }
     }
 
-    /// Puts every idle chunk on the stack.
+    /// Puts every idle chunk on the stack; does nothing to the others.
     pub fn stack_all(&mut self) {
         for number in 1..=self.chunks.len() {
             let id = chunk_id(number);
-            if self.apply(id, ChunkEvent::Stacked).is_ok() {
+            let is_idle = self.state(id) == Some(ChunkState::Idle);
+            if is_idle && self.apply(id, ChunkEvent::Stacked).is_ok() {
                 self.stack.push_back(id);
             }
         }
@@ -146,28 +154,33 @@ impl<S> ChunkTable<S> {
 
     /// Gives the next ready chunk to `worker`; `None` when the stack is empty.
     pub fn lease_next(&mut self, worker: WorkerId, now: Instant) -> Option<Leased> {
-        let id = self.stack.pop_front()?;
-        self.epoch += 1;
-        let lease = Lease { chunk: id, worker, epoch: self.epoch };
+        let id = *self.stack.front()?;
+        let slots = self.wanted(id, now);
+        let lease = Lease { chunk: id, worker, epoch: self.epoch + 1 };
         self.apply(id, ChunkEvent::Leased(lease)).ok()?;
-        let units = self.rollback_slots(id);
-        let chunk = self.chunk_mut(id)?;
-        let mut wanted: Vec<bool> = chunk.rows.iter().map(|row| row.wants_opening(now)).collect();
-        for unit in units {
-            if wanted[unit.clone()].contains(&true) {
-                for slot in unit {
-                    wanted[slot] = chunk.rows[slot].state != EndpointState::Listening;
-                }
-            }
-        }
-        let mut slots = Vec::new();
-        for (slot, (row, wanted)) in (0..).zip(chunk.rows.iter_mut().zip(wanted)) {
-            if wanted && !is_fd_limited(row) {
+        self.stack.pop_front();
+        self.epoch = lease.epoch;
+        for slot in &slots {
+            if let Some(row) = self.row_mut(Place { chunk: id, slot: *slot }) {
                 row.lease();
-                slots.push(slot);
             }
         }
         Some(Leased { lease, slots })
+    }
+
+    /// What a lease of this chunk takes: what is due, and with one endpoint of
+    /// an all-or-nothing run all of it that nobody serves.
+    fn wanted(&self, id: ChunkId, now: Instant) -> Vec<Slot> {
+        let Some(chunk) = self.chunks.get(index(id)) else { return Vec::new() };
+        let mut wanted: Vec<bool> = chunk.rows.iter().map(|row| row.wants_opening(now)).collect();
+        for unit in self.rollback_slots(id) {
+            if wanted[unit.clone()].contains(&true) {
+                for slot in unit {
+                    wanted[slot] |= chunk.rows[slot].joins_siblings();
+                }
+            }
+        }
+        (0..).zip(wanted).filter_map(|(slot, wanted)| wanted.then_some(slot)).collect()
     }
 
     /// Takes a lease back: the worker never got it, or is gone.
@@ -176,12 +189,10 @@ impl<S> ChunkTable<S> {
     /// [`Refused`] when the lease is not the chunk's present one.
     pub fn revoke(&mut self, lease: Lease, now: Instant) -> Result<(), Refused> {
         self.apply(lease.chunk, ChunkEvent::LeaseRevoked(lease))?;
-        if let Some(chunk) = self.chunk_mut(lease.chunk) {
-            for row in chunk.rows.iter_mut().filter(|row| row.leased) {
-                row.give_back(now);
-            }
+        self.give_back(lease.chunk, now);
+        if !self.closed {
+            self.stack.push_front(lease.chunk);
         }
-        self.stack.push_front(lease.chunk);
         Ok(())
     }
 
@@ -212,6 +223,7 @@ impl<S> ChunkTable<S> {
     /// Forgets every socket, everything scheduled and everything stacked:
     /// from here on no chunk is leased. States stay as they are.
     pub fn close(&mut self) {
+        self.closed = true;
         self.stack.clear();
         self.due.clear();
         for row in self.chunks.iter_mut().flat_map(|chunk| &mut chunk.rows) {
@@ -228,6 +240,13 @@ impl<S> ChunkTable<S> {
         };
         let runs = self.rollback.iter().map(|run| within(run.start)..within(run.end));
         runs.filter(|run| !run.is_empty()).collect()
+    }
+
+    /// Looks at the chunk again at `due`.
+    fn schedule(&mut self, due: Option<Instant>, id: ChunkId) {
+        if let Some(due) = due.filter(|_| !self.closed) {
+            self.due.insert((due, id));
+        }
     }
 
     fn apply(&mut self, id: ChunkId, event: ChunkEvent) -> Result<(), Refused> {
@@ -258,6 +277,11 @@ impl<S> ChunkTable<S> {
         }
     }
 
+    fn places_of(&self, chunk: ChunkId) -> impl Iterator<Item = Place> + use<S> {
+        let count = self.chunks.get(index(chunk)).map_or(0, |chunk| chunk.rows.len());
+        (0..u32::try_from(count).unwrap_or(u32::MAX)).map(move |slot| Place { chunk, slot })
+    }
+
     fn chunk_mut(&mut self, id: ChunkId) -> Option<&mut Chunk<S>> {
         self.chunks.get_mut(index(id))
     }
@@ -265,11 +289,6 @@ impl<S> ChunkTable<S> {
     fn row_mut(&mut self, place: Place) -> Option<&mut Row<S>> {
         self.chunk_mut(place.chunk)?.rows.get_mut(place.slot as usize)
     }
-}
-
-/// An endpoint beyond the fd budget is not tried at all.
-fn is_fd_limited<S>(row: &Row<S>) -> bool {
-    row.fault.is_some_and(|fault| fault.kind == FaultKind::FdLimit)
 }
 
 fn index(id: ChunkId) -> usize {

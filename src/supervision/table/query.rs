@@ -1,8 +1,8 @@
 //! What the chunk table can be asked. Changes nothing, but for `reserve` and `asked`.
 
 use super::row::{Judgement, Row};
-use super::{ChunkTable, Place, chunk_id, index, is_fd_limited};
-use crate::supervision::chunk::{ChunkId, ChunkState};
+use super::{ChunkTable, Place, chunk_id, index};
+use crate::supervision::chunk::{ChunkId, ChunkState, Lease, WorkerId};
 use crate::supervision::failure::Fault;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
 
@@ -28,9 +28,26 @@ impl<S> ChunkTable<S> {
         self.chunks.get(index(id)).map(|chunk| chunk.state)
     }
 
+    /// Every chunk's number.
+    pub fn chunk_ids(&self) -> impl Iterator<Item = ChunkId> + use<S> {
+        (1..).take(self.chunks.len()).map(ChunkId)
+    }
+
     /// Every chunk's state, by number.
     pub fn states(&self) -> impl Iterator<Item = ChunkState> + '_ {
         self.chunks.iter().map(|chunk| chunk.state)
+    }
+
+    /// An endpoint's state.
+    #[must_use]
+    pub fn endpoint_state(&self, place: Place) -> Option<EndpointState> {
+        self.row(place).map(|row| row.state)
+    }
+
+    /// The endpoints that wait, with their listener, for their address.
+    pub fn waiting_for_address(&self) -> impl Iterator<Item = Place> + '_ {
+        let served = self.rows().filter(|(_, row)| row.owner.is_some());
+        served.filter(|(_, row)| row.state != EndpointState::Listening).map(|(place, _)| place)
     }
 
     /// The port and the socket that an endpoint holds; port 0 = none yet.
@@ -45,17 +62,59 @@ impl<S> ChunkTable<S> {
         self.row(place).is_some_and(|row| row.state == EndpointState::Listening)
     }
 
+    /// The lease under which the present listener of an endpoint was opened;
+    /// `None` where nobody serves it. A report of a listener that was opened
+    /// under another lease is stale.
+    #[must_use]
+    pub fn served_under(&self, place: Place) -> Option<Lease> {
+        let row = self.row(place)?;
+        Some(Lease { chunk: place.chunk, worker: row.owner?, epoch: row.epoch })
+    }
+
+    /// Whether a listener that was opened under this lease is, or may be, the
+    /// present one of the endpoint: it serves it, or its worker has not
+    /// reported yet.
+    #[must_use]
+    pub fn is_present(&self, place: Place, lease: Lease) -> bool {
+        let opening = self.state(place.chunk) == Some(ChunkState::Processing { lease });
+        let leased = self.row(place).is_some_and(|row| row.leased);
+        self.served_under(place) == Some(lease) || opening && leased
+    }
+
+    /// The endpoints whose listener is on this worker's thread: those that
+    /// listen, and those that wait there for their address.
+    pub fn owned_by(&self, worker: WorkerId) -> impl Iterator<Item = Place> + '_ {
+        let owned = self.rows().filter(move |(_, row)| row.owner == Some(worker));
+        owned.map(|(place, _)| place)
+    }
+
+    /// The lease under which this worker opens a chunk.
+    #[must_use]
+    pub fn lease_of(&self, worker: WorkerId) -> Option<Lease> {
+        self.states().find_map(|state| match state {
+            ChunkState::Processing { lease } if lease.worker == worker => Some(lease),
+            _ => None,
+        })
+    }
+
+    /// Whether [`Self::close`] was called.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Whether the endpoint is beyond the fd budget: it is never opened.
     #[must_use]
     pub fn is_left_out(&self, place: Place) -> bool {
-        self.row(place).is_some_and(is_fd_limited)
+        self.row(place).is_some_and(Row::is_fd_limited)
     }
 
     /// Sets aside a port and its socket for an endpoint that is not open yet.
     pub fn reserve(&mut self, place: Place, port: u16, socket: S) {
-        if let Some(row) = self.row_mut(place) {
+        let closed = self.closed;
+        if let Some(row) = self.row_mut(place).filter(|row| row.owner.is_none()) {
             row.number = port;
-            row.socket = Some(socket);
+            row.socket = (!closed).then_some(socket);
         }
     }
 
@@ -73,6 +132,16 @@ impl<S> ChunkTable<S> {
         let rows = self.chunk_mut(id).map_or(&mut [][..], |chunk| &mut chunk.rows);
         for row in rows.iter_mut().filter(|row| row.judgement == Judgement::Wanted) {
             row.judgement = Judgement::Asked;
+        }
+    }
+
+    /// Whoever was asked for verdicts is gone: all that are missing are wanted
+    /// again.
+    pub fn ask_again(&mut self) {
+        for row in self.chunks.iter_mut().flat_map(|chunk| &mut chunk.rows) {
+            if row.judgement == Judgement::Asked {
+                row.judgement = Judgement::Wanted;
+            }
         }
     }
 

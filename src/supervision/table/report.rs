@@ -5,13 +5,13 @@ use std::time::Instant;
 use super::row::{Judgement, Row};
 use super::{ChunkTable, Outcome, Place, Refused, Slot, index};
 use crate::supervision::chunk::{ChunkEvent, ChunkId, ChunkState, Lease};
-use crate::supervision::failure::Fault;
+use crate::supervision::failure::{Fault, FaultKind};
 use crate::supervision::retry::Verdict;
 use crate::supervision::states::EndpointState;
 
 impl<S> ChunkTable<S> {
     /// Takes a worker's report. Returns the endpoints that listen now after
-    /// they had failed before.
+    /// they had failed before. What the report leaves out is due at once.
     ///
     /// # Errors
     /// [`Refused`] when the lease is not the chunk's present one; then every
@@ -22,25 +22,31 @@ impl<S> ChunkTable<S> {
         outcomes: impl IntoIterator<Item = (Slot, Outcome<S>)>,
         now: Instant,
     ) -> Result<Vec<Place>, Refused> {
-        let id = lease.chunk;
-        let state = self.state(id).ok_or(Refused::Unknown(Place { chunk: id, slot: 0 }))?;
-        // Any event under this lease tells whether it is the present one.
-        if let Err(illegal) = state.on(ChunkEvent::Opened(lease)) {
-            self.refused += 1;
-            return Err(illegal.into());
-        }
+        self.adopt(lease, outcomes, now)
+    }
+
+    /// Takes what a worker that crashed while it opened the chunk left behind:
+    /// as [`Self::finish`], but what is left out is not due before `due`.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn adopt(
+        &mut self,
+        lease: Lease,
+        outcomes: impl IntoIterator<Item = (Slot, Outcome<S>)>,
+        due: Instant,
+    ) -> Result<Vec<Place>, Refused> {
+        // The caller's iterator may panic: it is run before anything changes.
+        let outcomes: Vec<_> = outcomes.into_iter().collect();
+        self.check_lease(lease)?;
         let mut recovered = Vec::new();
         for (slot, outcome) in outcomes {
-            let place = Place { chunk: id, slot };
-            if self.record(place, outcome, now) {
-                recovered.push(place);
+            if self.record(lease, slot, outcome, due) {
+                recovered.push(Place { chunk: lease.chunk, slot });
             }
         }
-        let chunk = self.chunk_mut(id).ok_or(Refused::Unknown(Place { chunk: id, slot: 0 }))?;
-        for row in chunk.rows.iter_mut().filter(|row| row.leased) {
-            row.give_back(now);
-        }
-        self.settle(id, lease, now)?;
+        self.give_back(lease.chunk, due);
+        self.settle(lease)?;
         Ok(recovered)
     }
 
@@ -49,26 +55,19 @@ impl<S> ChunkTable<S> {
     /// reported is noted until then.
     ///
     /// # Errors
-    /// [`Refused`] when there is no such endpoint or it does not listen.
+    /// [`Refused`] when there is no such endpoint or nobody serves it.
     pub fn listener_lost(&mut self, place: Place, fault: Fault) -> Result<(), Refused> {
-        let row = self.row_mut(place).ok_or(Refused::Unknown(place))?;
-        if row.leased {
+        if let Some(row) = self.row_mut(place).filter(|row| row.leased) {
             row.lost = Some(fault);
             return Ok(());
         }
-        if row.state != EndpointState::Listening {
-            return Err(Refused::Unknown(place));
-        }
+        let row = self.served_mut(place)?;
+        row.let_go(fault, None);
         row.socket = None;
         row.fail(fault);
         row.attempts = row.attempts.saturating_add(1);
         self.set_state(place, EndpointState::Retrying);
-        // A chunk that is on the stack or leased is settled by its next report.
-        if matches!(self.state(place.chunk), Some(ChunkState::Completed | ChunkState::Error { .. }))
-        {
-            let missing = self.missing(place.chunk);
-            self.apply(place.chunk, ChunkEvent::ListenerLost(missing))?;
-        }
+        self.count_missing(place.chunk);
         Ok(())
     }
 
@@ -81,45 +80,74 @@ impl<S> ChunkTable<S> {
         }
         row.judgement = Judgement::Over;
         let (due, state) = match verdict {
-            Verdict::RetryAfter(delay) => (Some(now + delay), None),
+            Verdict::RetryAfter(delay) | Verdict::Pause(delay) => (Some(now + delay), None),
             Verdict::Quarantine { probe } => {
                 (probe.map(|pause| now + pause), Some(EndpointState::Quarantined))
             }
-            Verdict::Pause(delay) => {
-                row.attempts = row.attempts.saturating_sub(1);
-                (Some(now + delay), None)
-            }
         };
         row.due = due;
+        if matches!(verdict, Verdict::Pause(_)) {
+            row.attempts = row.attempts.saturating_sub(1);
+        }
         if let Some(state) = state {
+            // Clients must be refused, not left in a backlog that nobody reads.
+            row.socket = None;
             self.set_state(place, state);
         }
-        if let Some(due) = due {
-            self.due.insert((due, place.chunk));
-        }
+        self.schedule(due, place.chunk);
     }
 
-    fn record(&mut self, place: Place, outcome: Outcome<S>, now: Instant) -> bool {
+    /// Refuses every lease but the present one of its chunk, and counts that.
+    pub(super) fn check_lease(&mut self, lease: Lease) -> Result<(), Refused> {
+        let unknown = Refused::Unknown(Place { chunk: lease.chunk, slot: 0 });
+        let state = self.state(lease.chunk).ok_or(unknown)?;
+        // Any event under this lease tells whether it is the present one.
+        state.on(ChunkEvent::Opened(lease)).map(drop).map_err(|illegal| {
+            self.refused += 1;
+            illegal.into()
+        })
+    }
+
+    /// The row of an endpoint that somebody serves.
+    pub(super) fn served_mut(&mut self, place: Place) -> Result<&mut Row<S>, Refused> {
+        let Some(chunk) = self.chunks.get_mut(index(place.chunk)) else {
+            return Err(Refused::Unknown(place));
+        };
+        let row = chunk.rows.get_mut(place.slot as usize).ok_or(Refused::Unknown(place))?;
+        if row.owner.is_none() {
+            self.refused += 1;
+            return Err(Refused::NotServed(place));
+        }
+        Ok(row)
+    }
+
+    fn record(&mut self, lease: Lease, slot: Slot, outcome: Outcome<S>, due: Instant) -> bool {
+        let place = Place { chunk: lease.chunk, slot };
+        let closed = self.closed;
         let Some(row) = self.row_mut(place).filter(|row| row.leased) else { return false };
         match outcome {
             Outcome::Opened { port, socket } => {
-                let had_failed = row.fault.take().is_some();
-                row.leased = false;
-                row.attempts = 0;
-                row.number = port;
-                row.socket = Some(socket);
+                let had_failed = row.open(lease, port, (!closed).then_some(socket));
                 let lost = row.lost.take();
                 self.set_state(place, EndpointState::Listening);
-                match lost {
-                    Some(fault) => self.listener_lost(place, fault).is_err() && had_failed,
-                    None => had_failed,
-                }
+                let noted = match lost {
+                    // Its actor died before it was known, and its socket is fine.
+                    Some(fault) if fault.kind.is_crash() => {
+                        self.listener_crashed(place, fault, due)
+                    }
+                    Some(fault) => self.listener_lost(place, fault),
+                    None => return had_failed,
+                };
+                noted.is_err() && had_failed
             }
             Outcome::Failed(fault) => {
                 row.leased = false;
                 // One that was set aside keeps its number alone: what does not
-                // listen shall not look as if it did.
-                row.socket = None;
+                // listen shall not look as if it did. One that listened is
+                // opened from its socket again, unless its siblings fail too.
+                if row.epoch == 0 || fault.kind == FaultKind::BindRolledBack {
+                    row.socket = None;
+                }
                 row.fail(fault);
                 if row.state == EndpointState::Pending {
                     self.set_state(place, EndpointState::Retrying);
@@ -127,30 +155,45 @@ impl<S> ChunkTable<S> {
                 false
             }
             Outcome::Deferred => {
-                row.give_back(now);
+                row.give_back(due);
                 false
             }
         }
     }
 
+    /// Takes back whatever of the chunk is leased; it is next due at `due`.
+    pub(super) fn give_back(&mut self, id: ChunkId, due: Instant) {
+        if let Some(chunk) = self.chunk_mut(id) {
+            for row in chunk.rows.iter_mut().filter(|row| row.leased) {
+                row.give_back(due);
+            }
+        }
+    }
+
     /// Moves a chunk out of `processing` by what its endpoints are.
-    fn settle(&mut self, id: ChunkId, lease: Lease, now: Instant) -> Result<(), Refused> {
+    pub(super) fn settle(&mut self, lease: Lease) -> Result<(), Refused> {
+        let id = lease.chunk;
         let missing = self.missing(id);
         if missing == 0 {
-            self.apply(id, ChunkEvent::Opened(lease))?;
-            return Ok(());
+            return self.apply(id, ChunkEvent::Opened(lease));
         }
         self.apply(id, ChunkEvent::Failed(lease, missing))?;
-        let Some(chunk) = self.chunks.get(index(id)) else { return Ok(()) };
-        let undone = chunk.rows.iter().any(|row| row.state == EndpointState::Pending);
-        let next = chunk.rows.iter().filter_map(|row| row.due).min();
-        if let Some(due) = if undone { Some(now) } else { next } {
-            self.due.insert((due, id));
-        }
+        let rows = self.chunks.get(index(id)).map_or(&[][..], |chunk| &chunk.rows);
+        let next = rows.iter().filter_map(|row| row.next_try()).min();
+        self.schedule(next, id);
         Ok(())
     }
 
-    fn missing(&self, id: ChunkId) -> u32 {
+    /// Lets the state of an opened chunk follow its endpoints after one was
+    /// lost. One that is stacked or leased follows with its next report.
+    pub(super) fn count_missing(&mut self, id: ChunkId) {
+        if matches!(self.state(id), Some(ChunkState::Completed | ChunkState::Error { .. })) {
+            let missing = self.missing(id);
+            let _at_least_one = self.apply(id, ChunkEvent::ListenerLost(missing));
+        }
+    }
+
+    pub(super) fn missing(&self, id: ChunkId) -> u32 {
         let listens = |row: &&Row<S>| row.state != EndpointState::Listening;
         let count =
             self.chunks.get(index(id)).map_or(0, |it| it.rows.iter().filter(listens).count());

@@ -5,7 +5,8 @@
 
 use std::time::Instant;
 
-use crate::supervision::failure::Fault;
+use crate::supervision::chunk::{Lease, WorkerId};
+use crate::supervision::failure::{Fault, FaultKind};
 use crate::supervision::states::EndpointState;
 
 /// How far a failure is on its way to a verdict.
@@ -26,7 +27,8 @@ pub(in crate::supervision) struct Row<S> {
     /// Attempts since it last listened, the one under way included.
     pub(in crate::supervision) attempts: u32,
     pub(in crate::supervision) fault: Option<Fault>,
-    /// When it shall be opened again; `None` = not scheduled.
+    /// When it shall be opened; `None` = never by itself, or if it is pending,
+    /// at once.
     pub(in crate::supervision) due: Option<Instant>,
     /// A worker is opening it.
     pub(in crate::supervision) leased: bool,
@@ -38,7 +40,14 @@ pub(in crate::supervision) struct Row<S> {
     pub(in crate::supervision) decided: bool,
     /// The port that the kernel chose; 0 = none yet.
     pub(in crate::supervision) number: u16,
+    /// Present while the endpoint listens, and while it waits to be served
+    /// again from the same socket. A quarantined endpoint has none.
     pub(in crate::supervision) socket: Option<S>,
+    /// The worker whose listener serves the socket. A row that has one is
+    /// never leased: that is why a socket has at most one owner.
+    pub(in crate::supervision) owner: Option<WorkerId>,
+    /// The lease under which it was opened last.
+    pub(in crate::supervision) epoch: u64,
 }
 
 impl<S> Row<S> {
@@ -54,18 +63,39 @@ impl<S> Row<S> {
             decided: false,
             number: 0,
             socket: None,
+            owner: None,
+            epoch: 0,
         }
     }
 
     /// Whether a lease that is granted `now` takes this endpoint.
     pub(in crate::supervision) fn wants_opening(&self, now: Instant) -> bool {
         match self.state {
-            EndpointState::Pending => true,
+            EndpointState::Pending => !self.leased && self.due.is_none_or(|due| due <= now),
             EndpointState::Listening => false,
             EndpointState::Retrying | EndpointState::Quarantined => {
-                self.due.is_some_and(|due| due <= now)
+                self.next_try().is_some_and(|due| due <= now)
             }
         }
+    }
+
+    /// When it is opened again, as far as that is scheduled.
+    pub(in crate::supervision) fn next_try(&self) -> Option<Instant> {
+        let is_free = !self.leased && self.owner.is_none() && !self.is_fd_limited();
+        self.due.filter(|_| is_free)
+    }
+
+    /// Whether it is opened when a sibling of its all-or-nothing run is. One
+    /// that was quarantined for a crash stays where it is.
+    pub(in crate::supervision) fn joins_siblings(&self) -> bool {
+        let crashed = self.fault.is_some_and(|fault| fault.kind.is_crash());
+        let locked = self.state == EndpointState::Quarantined && crashed;
+        !self.leased && self.owner.is_none() && !self.is_fd_limited() && !locked
+    }
+
+    /// An endpoint beyond the fd budget is not tried at all.
+    pub(in crate::supervision) fn is_fd_limited(&self) -> bool {
+        self.fault.is_some_and(|fault| fault.kind == FaultKind::FdLimit)
     }
 
     pub(in crate::supervision) const fn lease(&mut self) {
@@ -83,12 +113,35 @@ impl<S> Row<S> {
         self.judgement = Judgement::Wanted;
     }
 
-    /// The attempt did not take place.
-    pub(in crate::supervision) fn give_back(&mut self, now: Instant) {
+    /// The attempt did not take place; the next one is at `due`.
+    pub(in crate::supervision) const fn give_back(&mut self, due: Instant) {
         self.leased = false;
         self.attempts = self.attempts.saturating_sub(1);
-        if self.state != EndpointState::Pending {
-            self.due = Some(now);
-        }
+        self.due = Some(due);
+    }
+
+    /// It listens, opened under this lease. Returns whether it had failed.
+    pub(in crate::supervision) fn open(
+        &mut self,
+        lease: Lease,
+        port: u16,
+        socket: Option<S>,
+    ) -> bool {
+        self.leased = false;
+        self.judgement = Judgement::Over;
+        self.attempts = 0;
+        self.number = port;
+        self.socket = socket;
+        self.owner = Some(lease.worker);
+        self.epoch = lease.epoch;
+        self.fault.take().is_some()
+    }
+
+    /// Nobody serves it any more; its next attempt is at `due`.
+    pub(in crate::supervision) const fn let_go(&mut self, fault: Fault, due: Option<Instant>) {
+        self.owner = None;
+        self.fault = Some(fault);
+        self.judgement = Judgement::Over;
+        self.due = due;
     }
 }

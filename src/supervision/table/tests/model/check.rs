@@ -1,0 +1,84 @@
+//! What must hold after every step of the model, and at its end.
+
+use std::collections::BTreeSet;
+
+use super::{ENDPOINTS, World};
+use crate::supervision::chunk::ChunkState;
+use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
+
+impl World {
+    /// Everything of the table that a refused report must leave alone.
+    pub(super) fn facts(&self) -> String {
+        let table = &self.table;
+        let due = table.due.len();
+        format!("{:?} {:?} {:?} {due}", table.chunks, table.stack, table.endpoints)
+    }
+
+    pub(super) fn check(&self) {
+        let (mut sockets, mut places) = (BTreeSet::new(), BTreeSet::new());
+        for live in self.live() {
+            assert!(sockets.insert(live.token), "{:?} has two owners", live.token);
+            assert!(places.insert(live.place), "{:?} is served twice", live.place);
+        }
+        self.check_rows();
+        self.check_chunks();
+    }
+
+    fn check_rows(&self) {
+        let mut counts = EndpointCounts { total: ENDPOINTS, ..EndpointCounts::default() };
+        for row in self.table.chunks.iter().flat_map(|chunk| &chunk.rows) {
+            *counts.of(row.state) += 1;
+            let listens = row.state == EndpointState::Listening;
+            assert!(!listens || row.owner.is_some(), "it listens, and nobody serves it");
+            assert!(row.owner.is_none() || !row.leased, "it is served and leased: {row:?}");
+            assert!(row.owner.is_none() || row.socket.is_some(), "served without a socket");
+            let quarantined = row.state == EndpointState::Quarantined;
+            assert!(!quarantined || row.socket.is_none(), "a backlog that nobody reads");
+        }
+        assert_eq!(self.table.endpoint_counts(), counts);
+    }
+
+    fn check_chunks(&self) {
+        let total = self.table.chunks.len() as u64;
+        let mut counts = ChunkCounts { total, ..ChunkCounts::default() };
+        let mut ready = 0;
+        for chunk in &self.table.chunks {
+            *counts.of(chunk.state) += 1;
+            let others = chunk.rows.iter().filter(|row| row.state != EndpointState::Listening);
+            let missing = others.count();
+            match chunk.state {
+                ChunkState::Completed => assert_eq!(missing, 0, "completed hides a fault"),
+                ChunkState::Error { faults } => assert_eq!(faults as usize, missing),
+                ChunkState::Ready => ready += 1,
+                ChunkState::Processing { .. } => continue,
+                ChunkState::Idle => {}
+            }
+            assert!(chunk.rows.iter().all(|row| !row.leased), "leased without a lease");
+        }
+        assert_eq!(self.table.chunk_counts(), counts);
+        assert_eq!(self.table.stack.len(), ready);
+    }
+
+    /// Nothing is under way, and each endpoint listens or is quarantined for
+    /// as long as an operator wishes.
+    pub(super) fn is_decided(&self) -> bool {
+        let counts = self.table.endpoint_counts();
+        let for_good = if self.probe.is_none() { counts.quarantined } else { 0 };
+        let opened = |state| matches!(state, ChunkState::Completed | ChunkState::Error { .. });
+        counts.listening + for_good == ENDPOINTS
+            && self.table.states().all(opened)
+            && self.threads.iter().all(|thread| thread.unacknowledged.is_empty())
+    }
+
+    /// The table and the threads say the same.
+    pub(super) fn check_agreement(&self) {
+        for live in self.live() {
+            let place = live.place;
+            assert_eq!(self.table.served_under(place), Some(live.lease), "a stray listener");
+            assert_eq!(self.table.held(place).1, Some(&live.token));
+        }
+        let listening = self.table.endpoint_counts().listening;
+        assert_eq!(self.live().count() as u64, listening, "a listener that nobody has");
+        assert_eq!(self.table.undecided(), 0);
+    }
+}

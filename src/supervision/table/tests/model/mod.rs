@@ -1,0 +1,305 @@
+//! A model of the dispatch protocol around the real chunk table: worker
+//! threads that hold sockets, a wire that loses, repeats and reorders, and
+//! every actor dying at any step.
+//!
+//! Holds the world and its steps. The rules that actors must keep for a socket
+//! to have one owner are switches ([`Rules`]): without any of them the model
+//! finds a fault, and a test says so.
+
+mod check;
+mod run;
+mod supervisor;
+mod thread;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::{ChunkTable, Outcome, Place, Slot};
+use crate::supervision::chunk::{ChunkId, Lease, WorkerId};
+use crate::supervision::intensity::Restarts;
+
+/// A socket; its copies are one and the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Token(u32);
+
+/// What the actors must keep to. All hold but in tests of a single one.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    /// A worker opens no lease older than one that it has seen or was told of.
+    fence: bool,
+    /// A listener's report names the lease under which it was opened.
+    named: bool,
+    /// A listener's report is not acknowledged before the lease's own is in.
+    patient: bool,
+    /// What a new worker finds says up to which lease it knows the thread.
+    dated: bool,
+    /// A question for a lease is answered with what lives of it.
+    whole: bool,
+    /// The lease of a crashed worker ends by what its successor finds.
+    adopt_first: bool,
+}
+
+const ALL: Rules =
+    Rules { fence: true, named: true, patient: true, dated: true, whole: true, adopt_first: true };
+
+/// A thread of one worker slot, by the number of its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Address {
+    worker: WorkerId,
+    life: u32,
+}
+
+/// A listener's actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Live {
+    place: Place,
+    lease: Lease,
+    token: Token,
+}
+
+/// What a worker's report says of one endpoint; copied where a wire repeats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Opened {
+    Listens(Token),
+    Fails,
+}
+
+/// What to open, and the socket that the table kept for it.
+type Orders = Vec<(Slot, Option<Token>)>;
+type Outcomes = Vec<(Slot, Opened)>;
+
+/// To the Supervisor, sent again until it is acknowledged.
+#[derive(Debug, Clone, PartialEq)]
+enum Report {
+    Finished {
+        lease: Lease,
+        outcomes: Outcomes,
+    },
+    /// `keeps`: the actor crashed and the socket is fine.
+    ListenerEnded {
+        live: Live,
+        keeps: bool,
+    },
+    /// What a new worker found on its thread.
+    Adopted {
+        lease: Option<Lease>,
+        fence: u64,
+        found: Vec<Live>,
+    },
+}
+
+#[derive(Debug, Clone)]
+enum Message {
+    Assign { to: Address, lease: Lease, orders: Orders },
+    Ask { to: Address, lease: Lease },
+    Report { from: Address, report: Report },
+    Acknowledge { to: Address, report: Report },
+    Judge { chunk: ChunkId },
+    Verdict { place: Place, attempts: u32 },
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Dispatch(usize),
+    DispatchAndDie(usize),
+    Deliver(usize),
+    Repeat(usize),
+    Lose(usize),
+    Work { thread: usize, steps: usize, fails: bool },
+    Resend(usize),
+    Ask,
+    PanicWorker(usize),
+    EndThread(usize),
+    Replace(usize),
+    EndSupervisor,
+    StartSupervisor,
+    EndListener { pick: usize, keeps: bool },
+    TakeAddress(u64),
+    ReturnAddress(u64),
+    Release(u64),
+    Judge,
+    Wait(u64),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let (pick, thread, endpoint) = (|| 0..16_usize, || 0..THREADS, || 0..ENDPOINTS);
+    prop_oneof![
+        12 => thread().prop_map(Step::Dispatch),
+        1 => thread().prop_map(Step::DispatchAndDie),
+        20 => pick().prop_map(Step::Deliver),
+        3 => pick().prop_map(Step::Repeat),
+        2 => pick().prop_map(Step::Lose),
+        12 => (thread(), 1..6_usize, prop::bool::weighted(0.15))
+            .prop_map(|(thread, steps, fails)| Step::Work { thread, steps, fails }),
+        3 => thread().prop_map(Step::Resend),
+        2 => Just(Step::Ask),
+        2 => thread().prop_map(Step::PanicWorker),
+        1 => thread().prop_map(Step::EndThread),
+        4 => thread().prop_map(Step::Replace),
+        1 => Just(Step::EndSupervisor),
+        3 => Just(Step::StartSupervisor),
+        3 => (pick(), any::<bool>()).prop_map(|(pick, keeps)| Step::EndListener { pick, keeps }),
+        1 => endpoint().prop_map(Step::TakeAddress),
+        1 => endpoint().prop_map(Step::ReturnAddress),
+        1 => endpoint().prop_map(Step::Release),
+        3 => Just(Step::Judge),
+        4 => (0..400_u64).prop_map(Step::Wait),
+    ]
+}
+
+const THREADS: usize = 3;
+const ENDPOINTS: u64 = 7;
+const CHUNK: u32 = 3;
+
+/// A worker thread and everything that lives on it.
+struct Thread {
+    address: Address,
+    alive: bool,
+    /// The Worker actor lives.
+    staffed: bool,
+    /// The lease that is being opened, what is left of it, what became of it.
+    opening: Option<(Lease, Orders, Outcomes)>,
+    fence: u64,
+    listeners: Vec<Live>,
+    unacknowledged: Vec<Report>,
+}
+
+struct World {
+    rules: Rules,
+    now: Instant,
+    table: ChunkTable<Token>,
+    supervisor: bool,
+    threads: Vec<Thread>,
+    wire: Vec<Message>,
+    tokens: u32,
+    away: BTreeSet<Place>,
+    probe: Option<Duration>,
+    restarts: BTreeMap<Place, Restarts>,
+    chunk_restarts: BTreeMap<ChunkId, Restarts>,
+}
+
+impl World {
+    fn new(rules: Rules, probe: Option<Duration>, rollback: bool) -> Self {
+        let runs = if rollback { vec![std::ops::Range { start: 1, end: 5 }] } else { Vec::new() };
+        let mut table = ChunkTable::new(ENDPOINTS, CHUNK, runs);
+        table.stack_all();
+        let threads = (1..).take(THREADS).map(|number| Thread::new(WorkerId(number), 0, 0));
+        Self {
+            rules,
+            now: Instant::now(),
+            table,
+            supervisor: true,
+            threads: threads.collect(),
+            wire: Vec::new(),
+            tokens: 0,
+            away: BTreeSet::new(),
+            probe,
+            restarts: BTreeMap::new(),
+            chunk_restarts: BTreeMap::new(),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Dispatch(thread) => self.dispatch(thread),
+            Step::DispatchAndDie(thread) => {
+                let sent = self.wire.len();
+                self.dispatch(thread);
+                self.wire.truncate(sent);
+                self.supervisor = false;
+            }
+            Step::Deliver(pick) => {
+                if let Some(at) = self.on_wire(pick) {
+                    let message = self.wire.remove(at);
+                    self.deliver(message);
+                }
+            }
+            Step::Repeat(pick) => {
+                if let Some(at) = self.on_wire(pick) {
+                    self.wire.push(self.wire[at].clone());
+                }
+            }
+            Step::Lose(pick) => {
+                if let Some(at) = self.on_wire(pick) {
+                    self.wire.remove(at);
+                }
+            }
+            Step::Work { thread, steps, fails } => {
+                (0..steps).for_each(|_| self.work(thread, fails));
+            }
+            Step::Resend(thread) => self.resend(thread),
+            Step::Ask => self.ask(),
+            Step::PanicWorker(thread) => self.threads[thread].panic_worker(),
+            Step::EndThread(thread) => self.threads[thread].end(),
+            Step::Replace(thread) => self.replace(thread),
+            Step::EndSupervisor => self.supervisor = false,
+            Step::StartSupervisor => self.start_supervisor(),
+            Step::EndListener { pick, keeps } => self.end_listener(pick, keeps),
+            Step::TakeAddress(endpoint) => self.take_address(self.table.place(endpoint)),
+            Step::ReturnAddress(endpoint) => self.return_address(self.table.place(endpoint)),
+            Step::Release(endpoint) => {
+                let place = self.table.place(endpoint);
+                self.restarts.entry(place).or_default().release();
+                self.table.release(place, self.now);
+            }
+            Step::Judge => self.judge(),
+            Step::Wait(millis) => self.now += Duration::from_millis(millis),
+        }
+    }
+
+    fn on_wire(&self, pick: usize) -> Option<usize> {
+        pick.checked_rem(self.wire.len())
+    }
+
+    fn deliver(&mut self, message: Message) {
+        match message {
+            Message::Assign { to, lease, orders } => self.take_order(to, lease, orders),
+            Message::Ask { to, lease } => self.take_question(to, lease),
+            Message::Acknowledge { to, report } => {
+                if let Some(thread) = self.staffed(to) {
+                    thread.unacknowledged.retain(|other| *other != report);
+                }
+            }
+            Message::Judge { chunk } => self.pass_verdicts(chunk),
+            Message::Report { from, report } if self.supervisor => self.take_report(from, report),
+            Message::Verdict { place, attempts } if self.supervisor => {
+                self.take_verdict(place, attempts);
+            }
+            // Nobody is there to read it.
+            Message::Report { .. } | Message::Verdict { .. } => {}
+        }
+    }
+
+    /// Faults stop: everything is delivered and repaired, for so many rounds.
+    /// Returns whether all is decided then.
+    fn settle(&mut self, rounds: usize) -> bool {
+        for _ in 0..rounds {
+            self.start_supervisor();
+            for thread in 0..THREADS {
+                self.replace(thread);
+                while self.threads[thread].opening.is_some() {
+                    self.work(thread, false);
+                }
+                self.resend(thread);
+                self.dispatch(thread);
+            }
+            for endpoint in 0..ENDPOINTS {
+                self.return_address(self.table.place(endpoint));
+            }
+            self.ask();
+            self.judge();
+            while !self.wire.is_empty() {
+                let message = self.wire.remove(0);
+                self.deliver(message);
+                self.check();
+            }
+            if self.is_decided() {
+                return true;
+            }
+            self.now += Duration::from_secs(20);
+        }
+        false
+    }
+}

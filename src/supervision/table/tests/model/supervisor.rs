@@ -1,0 +1,226 @@
+//! The model's Supervisor: what it does with the table, and what it says.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::{Address, Lease, Message, Opened, Outcome, Place, Report, Slot, Thread, Token, World};
+use crate::config;
+use crate::supervision::chunk::{ChunkId, ChunkState};
+use crate::supervision::failure::{Fault, FaultKind};
+use crate::supervision::intensity::{Charge, RestartPolicy};
+use crate::supervision::retry::RetryPolicy;
+use crate::supervision::states::EndpointState;
+
+fn fault(kind: FaultKind) -> Fault {
+    Fault::without_errno(kind)
+}
+
+fn outcome((slot, opened): (Slot, Opened)) -> (Slot, Outcome<Token>) {
+    let outcome = match opened {
+        Opened::Listens(socket) => Outcome::Opened { port: 80, socket },
+        Opened::Fails => Outcome::Failed(Fault::from_bind_errno(Errno::EADDRINUSE as i32)),
+    };
+    (slot, outcome)
+}
+
+impl World {
+    fn retry(&self) -> config::Retry {
+        config::Retry { max_attempts: 3, quarantine_probe: self.probe, ..config::Retry::default() }
+    }
+
+    fn policy(&self) -> RestartPolicy {
+        let window = Duration::from_secs(60);
+        let supervision = config::Supervision { max_restarts: 2, window };
+        RestartPolicy::new(&supervision, &self.retry())
+    }
+
+    pub(super) fn dispatch(&mut self, thread: usize) {
+        let Thread { address: to, staffed, .. } = self.threads[thread];
+        if !self.supervisor || self.table.lease_of(to.worker).is_some() {
+            return;
+        }
+        self.table.wake(self.now);
+        let Some(leased) = self.table.lease_next(to.worker, self.now) else { return };
+        let lease = leased.lease;
+        if !staffed {
+            self.table.revoke(lease, self.now).expect("the lease is fresh");
+            return;
+        }
+        let held = |slot| self.table.held(Place { chunk: lease.chunk, slot }).1.copied();
+        let orders = leased.slots.into_iter().map(|slot| (slot, held(slot))).collect();
+        self.wire.push(Message::Assign { to, lease, orders });
+    }
+
+    /// Asks each worker what became of its lease.
+    pub(super) fn ask(&mut self) {
+        for thread in &self.threads {
+            let lease = self.table.lease_of(thread.address.worker).filter(|_| self.supervisor);
+            self.wire.extend(lease.map(|lease| Message::Ask { to: thread.address, lease }));
+        }
+    }
+
+    /// A new Supervisor finds the table, and asks for what it cannot know.
+    pub(super) fn start_supervisor(&mut self) {
+        if !self.supervisor {
+            self.supervisor = true;
+            self.ask();
+            self.look_at_addresses();
+        }
+    }
+
+    /// A new worker on a thread that lives, or a new thread for one that ended.
+    pub(super) fn replace(&mut self, index: usize) {
+        let Address { worker, life } = self.threads[index].address;
+        if !self.supervisor || self.threads[index].staffed {
+            return;
+        }
+        let lease = self.table.lease_of(worker);
+        if !self.threads[index].alive {
+            if let Some(lease) = lease {
+                self.table.retry_chunk_at(lease, self.now).expect("the present lease");
+            }
+            self.table.worker_lost(worker, fault(FaultKind::WorkerLost), self.now);
+            self.threads[index] = Thread::new(worker, life + 1, 0);
+            return;
+        }
+        if let Some(lease) = lease.filter(|_| !self.rules.adopt_first) {
+            self.table.retry_chunk_at(lease, self.now).expect("the present lease");
+        }
+        let thread = &mut self.threads[index];
+        thread.staffed = true;
+        thread.fence = thread.fence.max(lease.map_or(0, |lease| lease.epoch));
+        let found = thread.listeners.clone();
+        let report = Report::Adopted { lease, fence: thread.fence, found };
+        thread.unacknowledged.push(report.clone());
+        self.wire.push(Message::Report { from: thread.address, report });
+    }
+
+    pub(super) fn take_report(&mut self, from: Address, report: Report) {
+        let before = self.facts();
+        let refused = self.table.refused();
+        match report.clone() {
+            Report::Finished { lease, outcomes } => {
+                let outcomes = outcomes.into_iter().map(outcome);
+                if self.table.finish(lease, outcomes, self.now).is_err() {
+                    assert_eq!(self.facts(), before, "a stale report changed something");
+                    assert_eq!(self.table.refused(), refused + 1);
+                }
+            }
+            Report::ListenerEnded { live, keeps } => {
+                let present = ChunkState::Processing { lease: live.lease };
+                if self.rules.patient && self.table.state(live.place.chunk) == Some(present) {
+                    return;
+                }
+                if !self.rules.named || self.table.served_under(live.place) == Some(live.lease) {
+                    self.end_service(live.place, keeps);
+                }
+            }
+            Report::Adopted { lease, fence, found } => {
+                if let Some(lease) = lease {
+                    let of_lease = found.iter().filter(|live| live.lease == lease);
+                    let live = of_lease
+                        .map(|live| outcome((live.place.slot, Opened::Listens(live.token))));
+                    self.adopt(lease, live.collect());
+                }
+                let owned: Vec<_> = self.table.owned_by(from.worker).collect();
+                for place in owned {
+                    let under = self.table.served_under(place).expect("it is owned");
+                    let lives = found.iter().any(|live| (live.place, live.lease) == (place, under));
+                    if !lives && (!self.rules.dated || under.epoch <= fence) {
+                        self.end_service(place, true);
+                    }
+                }
+            }
+        }
+        self.look_at_addresses();
+        self.wire.push(Message::Acknowledge { to: from, report });
+    }
+
+    fn adopt(&mut self, lease: Lease, live: Vec<(Slot, Outcome<Token>)>) {
+        if self.table.state(lease.chunk) != Some(ChunkState::Processing { lease }) {
+            return;
+        }
+        let policy = self.policy();
+        let restarts = self.chunk_restarts.entry(lease.chunk).or_default();
+        let charge = restarts.charge(&policy, self.now, 0.5);
+        let due = match charge {
+            Charge::Restart { after } => self.now + after,
+            Charge::Exhausted { .. } => self.now,
+        };
+        self.table.adopt(lease, live, due).expect("the present lease");
+        if let Charge::Exhausted { probe } = charge {
+            let probe = probe.map(|pause| self.now + pause);
+            self.table.quarantine_chunk(lease.chunk, fault(FaultKind::ChunkPanic), probe);
+        }
+    }
+
+    /// Nobody serves this endpoint any more.
+    fn end_service(&mut self, place: Place, keeps: bool) {
+        if !keeps {
+            let _not_served = self.table.listener_lost(place, fault(FaultKind::Listener));
+            return;
+        }
+        let policy = self.policy();
+        let charge = self.restarts.entry(place).or_default().charge(&policy, self.now, 0.5);
+        let crash = fault(FaultKind::ListenerPanic);
+        match charge {
+            Charge::Restart { after } => {
+                let _not_served = self.table.listener_crashed(place, crash, self.now + after);
+            }
+            Charge::Exhausted { probe } => {
+                self.table.quarantine(place, crash, probe.map(|pause| self.now + pause));
+            }
+        }
+    }
+
+    /// Sends what awaits a verdict to the error log.
+    pub(super) fn judge(&mut self) {
+        if self.supervisor {
+            let chunks = (1..=3).map(ChunkId);
+            let waiting = chunks.filter(|chunk| self.table.unjudged(*chunk).next().is_some());
+            self.wire.extend(waiting.map(|chunk| Message::Judge { chunk }));
+        }
+    }
+
+    pub(super) fn pass_verdicts(&mut self, chunk: ChunkId) {
+        let unjudged = self.table.unjudged(chunk);
+        let verdicts = unjudged.map(|(place, _, attempts)| Message::Verdict { place, attempts });
+        self.wire.extend(verdicts);
+    }
+
+    pub(super) fn take_verdict(&mut self, place: Place, attempts: u32) {
+        let policy = RetryPolicy::new(self.retry());
+        let verdict = policy.judge(fault(FaultKind::BindInUse), attempts, 0.5);
+        self.table.verdict(place, verdict, self.now);
+    }
+
+    pub(super) fn take_address(&mut self, place: Place) {
+        self.away.insert(place);
+        self.look_at_addresses();
+    }
+
+    pub(super) fn return_address(&mut self, place: Place) {
+        self.away.remove(&place);
+        self.look_at_addresses();
+    }
+
+    /// After each event of the kernel, each report, and at the start: what was
+    /// opened while the address left would be missed otherwise.
+    fn look_at_addresses(&mut self) {
+        if !self.supervisor {
+            return;
+        }
+        let away: Vec<_> = self.away.iter().copied().collect();
+        for place in away {
+            if self.table.endpoint_state(place) == Some(EndpointState::Listening) {
+                let lost = self.table.address_lost(place, fault(FaultKind::AddressLost));
+                lost.expect("it listens");
+            }
+        }
+        let back: Vec<_> = self.table.waiting_for_address().collect();
+        for place in back.into_iter().filter(|place| !self.away.contains(place)) {
+            self.table.address_back(place).expect("it waits");
+        }
+    }
+}
