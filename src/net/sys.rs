@@ -1,11 +1,11 @@
 //! What the kernel knows about one socket or thread, and options of a session.
 //!
-//! The only file with `unsafe`: a registration and two questions for which no
+//! The only file with `unsafe`: two registrations and two questions for which no
 //! dependency has a safe call. Never opens, binds, reads or writes a socket.
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,9 +16,23 @@ use tokio::io::unix::AsyncFd;
 
 use super::bind::Bound;
 
-/// A bound socket whose input wakes tasks of this thread's runtime.
+/// A socket, mostly a bound one, whose input wakes tasks of this thread's runtime.
 #[derive(Debug)]
-pub(super) struct Watched(AsyncFd<Bound>);
+pub(super) struct Watched<T: AsRawFd = Bound>(AsyncFd<T>);
+
+impl Watched<OwnedFd> {
+    /// Registers a socket that nobody else holds, until this is dropped.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says: ENOSPC, ENOMEM.
+    #[allow(unsafe_code)]
+    pub(super) fn owned(fd: OwnedFd) -> io::Result<Self> {
+        // SAFETY: an `OwnedFd` stays open and keeps its number until it is
+        // dropped, and this one is never handed out while it is registered.
+        let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+        Ok(Self(registered.map_err(|refused| refused.into_parts().1)?))
+    }
+}
 
 impl Watched {
     /// Registers the socket until this is dropped.
@@ -39,6 +53,16 @@ impl Watched {
     pub(super) fn bound(&self) -> &Bound {
         self.0.get_ref()
     }
+}
+
+impl<T: AsRawFd> Watched<T> {
+    /// Runs `call` once, unless no input came since it last said EAGAIN.
+    ///
+    /// # Errors
+    /// What `call` says; EAGAIN also when it was not run.
+    pub(super) fn try_io<O>(&self, call: impl FnOnce(&T) -> io::Result<O>) -> io::Result<O> {
+        self.0.try_io(Interest::READABLE, call)
+    }
 
     /// Waits for input, and leaves it there.
     ///
@@ -52,11 +76,11 @@ impl Watched {
     ///
     /// # Errors
     /// What `call` says, or that the runtime is shutting down (no errno).
-    pub(super) fn poll_io<T>(
+    pub(super) fn poll_io<O>(
         &self,
         cx: &mut Context<'_>,
-        mut call: impl FnMut(&Bound) -> io::Result<T>,
-    ) -> Poll<io::Result<T>> {
+        mut call: impl FnMut(&T) -> io::Result<O>,
+    ) -> Poll<io::Result<O>> {
         loop {
             let mut ready = ready!(self.0.poll_read_ready(cx))?;
             if let Ok(done) = ready.try_io(|socket| call(socket.get_ref())) {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::spec::Address;
+use crate::spec::{Address, Endpoint, Protocol};
 
 /// What the kernel's table `local` says of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +112,27 @@ impl LocalRoutes {
     #[must_use]
     pub fn classify(&self, address: &Address) -> Reach {
         self.spans(*address, *address).next().map_or(Reach::Absent, |span| span.reach)
+    }
+
+    /// Whether clients reach a socket that is bound to `endpoint`, as this table has it.
+    ///
+    /// For a listener that runs: one whose address has left its interface hears
+    /// nothing of it. A `freebind` endpoint waits for its address by intention and
+    /// always counts as served, and a UDP socket on a broadcast or multicast
+    /// address does hear its datagrams.
+    ///
+    /// A link that is down says nothing here: Linux keeps the IPv4 addresses of
+    /// such an interface and answers for them on its other ones, but takes the
+    /// IPv6 addresses away. A zone counts by its index, so that an interface which
+    /// was made again is another one, as it is for the socket.
+    #[must_use]
+    pub fn serves(&self, endpoint: &Endpoint, freebind: bool) -> bool {
+        freebind
+            || match self.classify(&endpoint.address) {
+                Reach::Local | Reach::Wildcard => true,
+                Reach::Broadcast | Reach::Multicast => endpoint.protocol == Protocol::Udp,
+                Reach::Absent => false,
+            }
     }
 
     /// The table's answers for the addresses from `first` to `last`, in order.
@@ -224,112 +245,4 @@ pub fn address_at(value: u128, like: Address) -> Address {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spec::Zone;
-
-    fn route(network: &str, prefix_len: u8, reach: Reach) -> LocalRoute {
-        LocalRoute {
-            network: network.parse().expect("an address"),
-            prefix_len,
-            reach,
-            interface: 2,
-        }
-    }
-
-    fn address(text: &str) -> Address {
-        Address::new(text.parse().expect("an address"))
-    }
-
-    fn machine() -> LocalRoutes {
-        LocalRoutes::from_routes([
-            route("127.0.0.0", 8, Reach::Local),
-            route("127.0.0.1", 32, Reach::Local),
-            route("127.255.255.255", 32, Reach::Broadcast),
-            route("192.0.2.2", 32, Reach::Local),
-            route("192.0.2.255", 32, Reach::Broadcast),
-            route("::1", 128, Reach::Local),
-            route("2001:db8::", 64, Reach::Local),
-            route("2001:db8:1::7", 128, Reach::Local),
-            route("fe80::1", 128, Reach::Local),
-            route("ff00::", 8, Reach::Multicast),
-        ])
-    }
-
-    #[test]
-    fn each_kind_of_address_is_told_apart() {
-        let routes = machine();
-        for (text, reach) in [
-            ("127.9.9.9", Reach::Local),
-            ("127.255.255.255", Reach::Broadcast),
-            ("192.0.2.2", Reach::Local),
-            ("192.0.2.3", Reach::Absent),
-            ("192.0.2.255", Reach::Broadcast),
-            ("255.255.255.255", Reach::Broadcast),
-            ("0.0.0.0", Reach::Wildcard),
-            ("0.1.2.3", Reach::Absent),
-            ("224.0.0.1", Reach::Multicast),
-            ("::", Reach::Wildcard),
-            ("::1", Reach::Local),
-            ("::2", Reach::Absent),
-            ("ff02::1", Reach::Multicast),
-            ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Reach::Multicast),
-        ] {
-            assert_eq!(routes.classify(&address(text)), reach, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_link_local_address_is_local_only_in_its_own_zone() {
-        let routes = machine();
-        let ip = "fe80::1".parse().expect("an address");
-        let there = |index| Address::with_zone(ip, Zone::new("eth0", index).expect("a zone"));
-        assert_eq!(routes.classify(&there(2)), Reach::Local);
-        assert_eq!(routes.classify(&there(3)), Reach::Absent);
-        assert_eq!(routes.classify(&address("fe80::1")), Reach::Absent);
-    }
-
-    #[test]
-    fn an_ipv6_prefix_route_is_reachable_but_not_bindable() {
-        let routes = machine();
-        let only = |text| {
-            let address = address(text);
-            routes.spans(address, address).next().expect("a span")
-        };
-        assert!(only("2001:db8::5").reach == Reach::Local && !only("2001:db8::5").bindable);
-        assert!(only("2001:db8:1::7").bindable);
-        assert!(only("127.3.3.3").bindable, "IPv4 binds what a prefix covers");
-    }
-
-    #[test]
-    fn a_range_is_answered_by_few_spans() {
-        let routes = machine();
-        let spans: Vec<_> = routes
-            .spans(address("127.0.0.0"), address("128.0.0.9"))
-            .map(|span| span.reach)
-            .collect();
-        assert_eq!(spans, [Reach::Local, Reach::Broadcast, Reach::Absent]);
-        assert_eq!(routes.spans(address("::1"), address("127.0.0.1")).count(), 0);
-        assert_eq!(routes.spans(address("127.0.0.2"), address("127.0.0.1")).count(), 0);
-    }
-
-    #[test]
-    fn a_default_route_in_the_table_leaves_the_fixed_addresses_alone() {
-        let routes = LocalRoutes::from_routes([route("0.0.0.0", 0, Reach::Local)]);
-        assert_eq!(routes.classify(&address("8.8.8.8")), Reach::Local);
-        assert_eq!(routes.classify(&address("0.0.0.0")), Reach::Wildcard);
-        assert_eq!(routes.classify(&address("239.1.1.1")), Reach::Multicast);
-        let odd = LocalRoutes::from_routes([route("224.0.0.5", 32, Reach::Local)]);
-        assert_eq!(odd.classify(&address("224.0.0.5")), Reach::Multicast);
-    }
-
-    #[test]
-    fn spans_cover_a_family_without_gap_or_overlap() {
-        for spans in [machine().v4, machine().v6] {
-            assert_eq!(spans[0].first, 0);
-            assert!(spans.windows(2).all(|pair| pair[0].last + 1 == pair[1].first));
-        }
-        assert_eq!(machine().v4.last().map(|span| span.last), Some(u128::from(u32::MAX)));
-        assert_eq!(machine().v6.last().map(|span| span.last), Some(u128::MAX));
-    }
-}
+mod tests;

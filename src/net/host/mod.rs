@@ -1,8 +1,9 @@
 //! What only the machine knows: addresses, names, files, ports, limits.
 //!
-//! The one place that reads such facts. Never opens a listener, never judges:
-//! `spec` and `plan` get plain values.
+//! The one place that reads such facts, and hears that they have changed. Never
+//! opens a listener, never judges: `spec` and `plan` get plain values.
 
+pub(crate) mod address_watch;
 mod holders;
 mod limits;
 pub(crate) mod netlink;

@@ -1,14 +1,14 @@
-//! One question to the kernel over netlink, and all its answers (netlink(7)).
+//! Questions to the kernel over netlink, and what it tells unasked (netlink(7)).
 //!
-//! Writes a dump request and cuts the replies into messages and attributes,
-//! with every length checked. Never knows what a message means.
+//! Writes a dump request, subscribes to news, and cuts what comes into messages
+//! and attributes, with every length checked. Never knows what a message means.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto,
     setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -72,6 +72,34 @@ pub(crate) fn dump(
             return Ok(());
         }
     }
+}
+
+/// A non-blocking socket that hears the news of `groups`, a set of bits such as
+/// `RTMGRP_LINK` (rtnetlink(7)), of the calling thread's network namespace.
+///
+/// # Errors
+/// What socket(2) and bind(2) say, where a sandbox forbids them.
+pub(crate) fn subscribe(protocol: SockProtocol, groups: u32) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+    Ok(fd)
+}
+
+/// Takes one datagram of news; its whole length, also where `buffer` is shorter.
+///
+/// # Errors
+/// What recv(2) says: EAGAIN when there is none, ENOBUFS once after some were lost.
+pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC)?)
+}
+
+/// Hands type and body of each message of a datagram of news to `each`.
+///
+/// # Errors
+/// `InvalidData` for a message that contradicts its own length.
+pub(crate) fn news(datagram: &[u8], mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
+    messages(datagram, &mut each).map(drop)
 }
 
 /// Whether more datagrams follow.
