@@ -20,7 +20,7 @@ use super::protocol::{CloseListener, GroupRuntime, ListenerFailed};
 use super::session::{Accepted, EchoSession};
 use crate::net::accept::{AcceptClass, AcceptLoop, Acceptor, Connection, Step, classify};
 use crate::spec::Endpoint;
-use crate::supervision::{Fault, FaultKind, Place};
+use crate::supervision::{Fault, FaultKind, Lease, Place};
 
 /// Accepts in a row before other tasks of the thread have their turn.
 const ACCEPTS_A_TURN: usize = 16;
@@ -28,6 +28,7 @@ const ACCEPTS_A_TURN: usize = 16;
 /// The listener of one TCP endpoint.
 pub(crate) struct Listener {
     place: Place,
+    lease: Lease,
     endpoint: Endpoint,
     group: Arc<GroupRuntime>,
     local: Rc<WorkerLocal>,
@@ -37,12 +38,13 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn new(
         place: Place,
+        lease: Lease,
         endpoint: Endpoint,
         group: Arc<GroupRuntime>,
         local: Rc<WorkerLocal>,
         acceptor: Acceptor,
     ) -> Self {
-        Self { place, endpoint, group, local, accepts: AcceptLoop::new(acceptor) }
+        Self { place, lease, endpoint, group, local, accepts: AcceptLoop::new(acceptor) }
     }
 
     fn serve(&self, (stream, peer): Connection, permit: OwnedSemaphorePermit) {
@@ -75,10 +77,6 @@ impl Actor for Listener {
     fn started(&mut self, ctx: &mut Self::Context) {
         let permits = PollSemaphore::new(Arc::clone(&self.local.share.permits));
         ctx.spawn(Serve { permits, sleep: None });
-    }
-
-    fn stopped(&mut self, _ctx: &mut Self::Context) {
-        self.local.leave_listener(self.place);
     }
 }
 
@@ -133,7 +131,11 @@ impl ActorFuture<Listener> for Serve {
                 Step::Broken(error) => {
                     let errno = error.raw_os_error().unwrap_or(0);
                     let fault = Fault { kind: FaultKind::Listener, errno };
-                    listener.local.report_listener(ListenerFailed { place: listener.place, fault });
+                    listener.local.report_listener(ListenerFailed {
+                        place: listener.place,
+                        lease: listener.lease,
+                        fault,
+                    });
                     ctx.stop();
                     return Poll::Ready(());
                 }

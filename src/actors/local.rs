@@ -4,88 +4,71 @@
 //! Reached through an `Rc`, so it never leaves the thread. It outlives the
 //! Worker actor, and holds no decision of its own.
 
+#[cfg(feature = "fault-injection")]
+mod poison;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use actix::{Addr, Recipient};
+use actix::Addr;
 use slab::Slab;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
-use super::error_log::ErrorLog;
-use super::protocol::{CloseListener, EndSession, ListenerFailed, SessionFailed};
-use super::session::EchoSession;
-use super::supervisor::Supervisor;
-use crate::spec::Address;
-use crate::supervision::{
-    DropReason, Place, SessionClock, SessionGauge, SessionLimits, WorkerCounters, WorkerId,
+use super::listener::Listener;
+use super::protocol::{
+    CloseListener, EndSession, ListenerCrashed, ListenerFailed, SessionFailed, WorkerDrained,
 };
+use super::session::EchoSession;
+use super::share::WorkerShare;
+use super::udp_listener::UdpListener;
+use super::watch::Ended;
+use crate::net::bind::Bound;
+use crate::supervision::{Lease, Place, SessionClock, Slot, WorkerId};
 
 /// Size of the buffer that all sessions and listeners of a thread read into.
 /// Unit: bytes; a UDP datagram of 65,507 fits (RFC 768).
 const SCRATCH: usize = 64 * 1024;
 
-/// What the service gives to each of its workers. Crosses threads.
+thread_local! {
+    /// The worker state of this thread, for whoever runs on it next.
+    static HERE: RefCell<Option<Rc<WorkerLocal>>> = const { RefCell::new(None) };
+}
+
+/// How often deadlines are looked at: they are met within this much.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The address of a listener's actor.
 #[derive(Debug, Clone)]
-pub(crate) struct WorkerShare {
-    pub(crate) counters: Arc<WorkerCounters>,
-    /// Over all workers.
-    pub(crate) gauge: Arc<SessionGauge>,
-    /// One permit a session, over all workers.
-    pub(crate) permits: Arc<Semaphore>,
-    pub(crate) first_drops: Arc<FirstDrops>,
-    pub(crate) settings: Arc<SessionSettings>,
-    /// Session failures that did not fit into the error log's queue.
-    pub(crate) unlogged: Arc<AtomicU64>,
-    pub(crate) supervisor: Addr<Supervisor>,
-    pub(crate) error_log: Addr<ErrorLog>,
+pub(crate) enum ListenerAddr {
+    Tcp(Addr<Listener>),
+    Udp(Addr<UdpListener>),
 }
 
-/// What all sessions and listeners of a service have in common.
-#[derive(Debug)]
-pub(crate) struct SessionSettings {
-    pub(crate) limits: SessionLimits,
-    pub(crate) keepalive: Option<Duration>,
-    pub(crate) quiet: Option<Duration>,
-    pub(crate) receive_buffer: Option<u32>,
-    /// `net.ipv4.ip_nonlocal_bind` and its IPv6 sister (ip(7)).
-    pub(crate) nonlocal_bind: [bool; 2],
-}
-
-impl SessionSettings {
-    /// Whether the kernel binds addresses that no interface has.
-    pub(crate) const fn binds_absent(&self, address: Address) -> bool {
-        match address.ip() {
-            IpAddr::V4(_) => self.nonlocal_bind[0],
-            IpAddr::V6(_) => self.nonlocal_bind[1],
-        }
+impl ListenerAddr {
+    async fn close(self) {
+        let _gone = match self {
+            Self::Tcp(addr) => addr.send(CloseListener).await,
+            Self::Udp(addr) => addr.send(CloseListener).await,
+        };
     }
 }
 
-/// Which reasons for dropping datagrams were warned about already.
-#[derive(Debug, Default)]
-pub(crate) struct FirstDrops(AtomicU32);
-
-impl FirstDrops {
-    /// Says what was dropped and which key decides about it, the first time.
-    pub(crate) fn warn_once(&self, reason: DropReason) {
-        let bit = 1 << reason.index();
-        if self.0.load(Ordering::Relaxed) & bit == 0
-            && self.0.fetch_or(bit, Ordering::Relaxed) & bit == 0
-        {
-            let key = reason.key().unwrap_or("none: it is never answered");
-            tracing::warn!(%reason, key, "a datagram got no answer; further ones are only counted");
-        }
-    }
+/// A listener that lives on this thread.
+struct ListenerEntry {
+    addr: ListenerAddr,
+    lease: Lease,
+    socket: Bound,
 }
 
 struct SessionEntry {
     addr: Addr<EchoSession>,
     clock: Rc<SessionClock>,
+    #[cfg(feature = "fault-injection")]
+    peer: SocketAddr,
 }
 
 /// One worker thread's own state.
@@ -96,23 +79,60 @@ pub(crate) struct WorkerLocal {
     now: Cell<Instant>,
     draining: Cell<bool>,
     sessions: RefCell<Slab<SessionEntry>>,
-    listeners: RefCell<HashMap<Place, Recipient<CloseListener>>>,
+    listeners: RefCell<HashMap<Place, ListenerEntry>>,
+    /// The panic of the session that is being dropped, if it is one.
+    pub(crate) session_panic: RefCell<Option<String>>,
     /// Told when a session or a listener is gone.
     gone: Notify,
 }
 
 impl WorkerLocal {
-    pub(crate) fn new(id: WorkerId, share: WorkerShare) -> Rc<Self> {
-        Rc::new(Self {
-            id,
-            share,
-            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
-            now: Cell::new(Instant::now()),
-            draining: Cell::new(false),
-            sessions: RefCell::default(),
-            listeners: RefCell::default(),
-            gone: Notify::new(),
+    /// This thread's own state; made, with its clock, the first time it is asked for.
+    pub(crate) fn here(id: WorkerId, share: WorkerShare) -> Rc<Self> {
+        let known = HERE.with_borrow(Option::clone);
+        known.unwrap_or_else(|| {
+            let local = Rc::new(Self {
+                id,
+                share,
+                scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+                now: Cell::new(Instant::now()),
+                draining: Cell::new(false),
+                sessions: RefCell::default(),
+                listeners: RefCell::default(),
+                session_panic: RefCell::default(),
+                gone: Notify::new(),
+            });
+            HERE.set(Some(Rc::clone(&local)));
+            actix::spawn(Rc::clone(&local).tick());
+            local
         })
+    }
+
+    /// Keeps the sessions to their deadlines, whether a Worker lives or not.
+    async fn tick(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.set_now(Instant::now());
+            self.expire_sessions();
+        }
+    }
+
+    /// Closes every listener, lets the sessions end, and says so.
+    pub(crate) fn drain(self: Rc<Self>) {
+        if self.draining.replace(true) {
+            return;
+        }
+        actix::spawn(async move {
+            let listeners: Vec<_> =
+                self.listeners.borrow().values().map(|entry| entry.addr.clone()).collect();
+            for listener in listeners {
+                listener.close().await;
+            }
+            self.emptied().await;
+            let _ending = self.share.supervisor.deliver(WorkerDrained { worker: self.id }).await;
+        });
     }
 
     /// The time of the last tick or accept: good enough for deadlines.
@@ -128,20 +148,24 @@ impl WorkerLocal {
         self.draining.get()
     }
 
-    pub(crate) fn begin_drain(&self) {
-        self.draining.set(true);
-    }
-
     /// Registers the session that `start` starts under the key it is given.
     pub(crate) fn enter_session(
         &self,
         clock: &Rc<SessionClock>,
+        peer: SocketAddr,
         start: impl FnOnce(usize) -> Addr<EchoSession>,
     ) {
         let mut sessions = self.sessions.borrow_mut();
         let vacant = sessions.vacant_entry();
         let addr = start(vacant.key());
-        vacant.insert(SessionEntry { addr, clock: Rc::clone(clock) });
+        #[cfg(not(feature = "fault-injection"))]
+        let _ = peer;
+        vacant.insert(SessionEntry {
+            addr,
+            clock: Rc::clone(clock),
+            #[cfg(feature = "fault-injection")]
+            peer,
+        });
     }
 
     pub(crate) fn leave_session(&self, key: usize) {
@@ -150,19 +174,40 @@ impl WorkerLocal {
         self.gone.notify_one();
     }
 
-    pub(crate) fn enter_listener(&self, place: Place, closer: Recipient<CloseListener>) {
-        self.listeners.borrow_mut().insert(place, closer);
+    pub(crate) fn enter_listener(
+        &self,
+        place: Place,
+        lease: Lease,
+        addr: ListenerAddr,
+        socket: Bound,
+    ) {
+        self.listeners.borrow_mut().insert(place, ListenerEntry { addr, lease, socket });
     }
 
     pub(crate) fn leave_listener(&self, place: Place) {
-        let closer = self.listeners.borrow_mut().remove(&place);
-        drop(closer);
+        let entry = self.listeners.borrow_mut().remove(&place);
+        drop(entry);
         self.gone.notify_one();
     }
 
-    /// Everybody who can close a listener of this thread.
-    pub(crate) fn closers(&self) -> Vec<Recipient<CloseListener>> {
-        self.listeners.borrow().values().cloned().collect()
+    /// The listeners of this thread, with their leases and sockets.
+    pub(crate) fn listeners(&self) -> Vec<(Slot, Lease, Bound)> {
+        let listeners = self.listeners.borrow();
+        let row = |(place, entry): (&Place, &ListenerEntry)| {
+            (place.slot, entry.lease, entry.socket.clone())
+        };
+        listeners.iter().map(row).collect()
+    }
+
+    /// A listener's actor is gone; a panic is told to the supervisor.
+    pub(crate) fn listener_ended(&self, place: Place, lease: Lease, ended: Ended) {
+        self.leave_listener(place);
+        if let Ended::Panicked(panic) = ended {
+            let supervisor = self.share.supervisor.clone();
+            actix::spawn(async move {
+                let _ending = supervisor.deliver(ListenerCrashed { place, lease, panic }).await;
+            });
+        }
     }
 
     /// Tells each session whose deadline has passed. A full mailbox is told
@@ -178,7 +223,7 @@ impl WorkerLocal {
     }
 
     /// Resolves when no listener and no session is left.
-    pub(crate) async fn emptied(&self) {
+    async fn emptied(&self) {
         while !self.listeners.borrow().is_empty() || !self.sessions.borrow().is_empty() {
             self.gone.notified().await;
         }
@@ -189,13 +234,13 @@ impl WorkerLocal {
     pub(crate) fn report_listener(&self, failed: ListenerFailed) {
         let supervisor = self.share.supervisor.clone();
         actix::spawn(async move {
-            let _gone = supervisor.send(failed).await;
+            let _ending = supervisor.deliver(failed).await;
         });
     }
 
     /// Hands a session's failure to the error log, or counts that it was full.
     pub(crate) fn report_session(&self, failed: SessionFailed) {
-        if self.share.error_log.try_send(failed).is_err() {
+        if self.share.failures.try_send(failed).is_err() {
             self.share.unlogged.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -8,32 +8,35 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::Actor;
-
 use super::listener::Listener;
-use super::local::WorkerLocal;
+use super::local::{ListenerAddr, WorkerLocal};
 use super::protocol::{AssignChunk, OpenOrder, Outcomes};
 use super::udp_listener::UdpListener;
+use super::watch::start_watched;
 use crate::config::OnBindError;
 use crate::net::accept::Acceptor;
 use crate::net::bind::{self, BindOptions, Bound};
 use crate::net::datagram::DatagramSocket;
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::spec::Protocol;
-use crate::supervision::{ChunkId, Fault, FaultClass, FaultKind, Outcome, Place, Slot};
+use crate::supervision::{Fault, FaultClass, FaultKind, Lease, Outcome, Place, Slot};
 
 /// Longest time the thread is kept before its other tasks have a turn.
 const SLICE: Duration = Duration::from_millis(2);
 
 /// Opens every endpoint of the order and says what became of each.
 pub(crate) async fn open_chunk(local: Rc<WorkerLocal>, order: AssignChunk) -> Outcomes {
-    let chunk = order.lease.chunk;
+    let lease = order.lease;
+    #[cfg(feature = "fault-injection")]
+    if local.share.poisoned.load(std::sync::atomic::Ordering::Relaxed) == lease.chunk.0 {
+        super::poison::die("poisoned chunk");
+    }
     let mut opening = Opening {
         routes: LocalRoutes::read().ok(),
         outcomes: Vec::with_capacity(order.orders.len()),
         slice: Instant::now(),
         short: false,
-        chunk,
+        lease,
         local,
     };
     let mut orders = order.orders.into_iter().peekable();
@@ -55,7 +58,7 @@ pub(crate) async fn open_chunk(local: Rc<WorkerLocal>, order: AssignChunk) -> Ou
 
 struct Opening {
     local: Rc<WorkerLocal>,
-    chunk: ChunkId,
+    lease: Lease,
     /// `None` when the kernel would not say: then every address is tried.
     routes: Option<LocalRoutes>,
     outcomes: Outcomes,
@@ -180,19 +183,23 @@ impl Opening {
 
     /// Starts the actor that serves the socket.
     fn serve(&self, order: OpenOrder, bound: Bound, watched: Watched) -> Outcome<Bound> {
-        let place = Place { chunk: self.chunk, slot: order.slot };
+        let place = Place { chunk: self.lease.chunk, slot: order.slot };
         let port = bound.local_addr().port();
         let endpoint = order.endpoint.with_port(port);
-        let local = Rc::clone(&self.local);
-        let closer = match watched {
+        let (local, lease) = (Rc::clone(&self.local), self.lease);
+        let told = Rc::clone(&local);
+        let tell = move |ended| told.listener_ended(place, lease, ended);
+        let addr = match watched {
             Watched::Tcp(acceptor) => {
-                Listener::new(place, endpoint, order.group, local, acceptor).start().recipient()
+                let listener = Listener::new(place, lease, endpoint, order.group, local, acceptor);
+                ListenerAddr::Tcp(start_watched(listener, tell))
             }
             Watched::Udp(socket) => {
-                UdpListener::new(place, order.group, local, socket).start().recipient()
+                let listener = UdpListener::new(place, lease, order.group, local, socket);
+                ListenerAddr::Udp(start_watched(listener, tell))
             }
         };
-        self.local.enter_listener(place, closer);
+        self.local.enter_listener(place, lease, addr, bound.clone());
         self.local.share.counters.endpoint_opened();
         Outcome::Opened { port, socket: bound }
     }

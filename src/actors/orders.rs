@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use super::desk::Setup;
 use super::protocol::OpenOrder;
-use super::supervisor::Setup;
 use crate::net::bind::{self, BindOptions, Bound};
 use crate::spec::{Endpoint, Port};
 use crate::supervision::{ChunkId, Fault, Place, Slot};

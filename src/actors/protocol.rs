@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Message};
-use tokio::sync::oneshot;
+use actix::{Addr, ArbiterHandle, Message};
 
 use super::worker::Worker;
 use crate::config::ListenSettings;
@@ -16,8 +15,8 @@ use crate::net::datagram::DatagramRules;
 use crate::net::terminator::Terminator;
 use crate::spec::Endpoint;
 use crate::supervision::{
-    ChunkId, DrainReport, ErrorReport, Expired, Fault, Lease, Outcome, Place, Slot, Verdict,
-    WorkerId,
+    ChunkId, DrainReport, ErrorReport, Expired, Fault, FaultKind, Lease, Outcome, Place, Slot,
+    Verdict, WorkerId,
 };
 
 /// What all endpoints of a group share once the service runs.
@@ -46,16 +45,51 @@ pub(crate) struct OpenOrder {
 /// What became of the endpoints of a lease.
 pub(crate) type Outcomes = Vec<(Slot, Outcome<Bound>)>;
 
-/// Command, service → Supervisor: this worker is there to be given chunks.
-#[derive(Debug, Message)]
+/// Command, service → Supervisor: this thread is there to run a worker.
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct AttachWorker {
+pub(crate) struct AttachThread {
     pub(crate) worker: WorkerId,
+    pub(crate) thread: ArbiterHandle,
+}
+
+/// Event, Worker → Supervisor: it runs, and this is what lives on its thread.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct WorkerStarted {
+    pub(crate) worker: WorkerId,
+    /// Counts the Workers of the service; the newest of a thread is its owner.
+    pub(crate) epoch: u64,
     pub(crate) addr: Addr<Worker>,
+    /// Listeners that a predecessor left behind, with their leases and sockets.
+    pub(crate) adopted: Vec<(Slot, Lease, Bound)>,
+}
+
+/// Event, thread → Supervisor: the Worker actor of this epoch is gone. What it
+/// started lives on.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct WorkerEnded {
+    pub(crate) worker: WorkerId,
+    pub(crate) epoch: u64,
+    pub(crate) panic: Option<String>,
+}
+
+/// Question, Supervisor → Worker: do you still run?
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Heartbeat;
+
+/// Event, Worker → Supervisor: it still runs.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct HeartBeaten {
+    pub(crate) worker: WorkerId,
+    pub(crate) epoch: u64,
 }
 
 /// Command, service → Supervisor: put the chunks on the stack and dispatch them.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct BeginDispatch;
 
@@ -68,7 +102,7 @@ pub(crate) struct AssignChunk {
 }
 
 /// Event, Worker → Supervisor: every endpoint of the order listens.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ChunkOpened {
     pub(crate) lease: Lease,
@@ -76,7 +110,7 @@ pub(crate) struct ChunkOpened {
 }
 
 /// Event, Worker → Supervisor: at least one endpoint of the order does not listen.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ChunkFailed {
     pub(crate) lease: Lease,
@@ -88,8 +122,26 @@ pub(crate) struct ChunkFailed {
 #[rtype(result = "()")]
 pub(crate) struct ListenerFailed {
     pub(crate) place: Place,
+    /// Under which it was opened.
+    pub(crate) lease: Lease,
     pub(crate) fault: Fault,
 }
+
+/// Event, thread → Supervisor: the actor of a listener panicked. Its socket is
+/// whole, and its sessions live on.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ListenerCrashed {
+    pub(crate) place: Place,
+    /// Under which it was opened.
+    pub(crate) lease: Lease,
+    pub(crate) panic: String,
+}
+
+/// Event, watcher → Supervisor: an address or a route of the machine changed.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AddressesChanged;
 
 /// One failed endpoint of a [`JudgeFailures`].
 #[derive(Debug, Clone, Copy)]
@@ -111,19 +163,40 @@ pub(crate) struct JudgeFailures {
 }
 
 /// Event, ErrorLog → Supervisor: what shall become of failed endpoints.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct FailuresJudged {
     pub(crate) verdicts: Vec<(Place, Verdict)>,
 }
 
-/// Event, EchoSession → ErrorLog: a connection failed. Disturbs nothing else.
+/// Event, service → Supervisor: the error log died and has a successor.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
+pub(crate) struct ErrorLogReturned;
+
+/// Event, EchoSession → ErrorLog: a connection failed. Disturbs nothing else.
+/// Travels through a bounded queue instead of a mailbox, so that it survives
+/// the error log's own death.
+#[derive(Debug, Clone)]
 pub(crate) struct SessionFailed {
     pub(crate) endpoint: Endpoint,
     pub(crate) peer: SocketAddr,
     pub(crate) fault: Fault,
+    /// The message, where the session panicked.
+    pub(crate) panic: Option<String>,
+}
+
+/// Event, Supervisor → ErrorLog: a part of the tree crashed, and what is done.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct PartCrashed {
+    /// `"listener"`, `"worker"`, `"chunk"`, …
+    pub(crate) part: &'static str,
+    /// Which one: an endpoint, a worker, a chunk.
+    pub(crate) name: String,
+    pub(crate) kind: FaultKind,
+    pub(crate) panic: String,
+    pub(crate) outlook: &'static str,
 }
 
 /// Question, service → ErrorLog: what was logged so far?
@@ -132,21 +205,15 @@ pub(crate) struct SessionFailed {
 pub(crate) struct ReportErrors;
 
 /// Command, service → Supervisor: accept nothing new, let sessions end.
-/// Answers with what was there; `done` is told when all ended, or the time is up.
-#[derive(Debug, Message)]
+/// Answers with what was there, the same each time it is asked.
+#[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "DrainReport")]
 pub(crate) struct BeginDrain {
     /// `None` = wait for ever.
     pub(crate) timeout: Option<Duration>,
-    pub(crate) done: oneshot::Sender<()>,
 }
 
-/// Command, Supervisor → Worker: close the listeners, drain the sessions.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(crate) struct DrainWorker;
-
-/// Event, Worker → Supervisor: no listener and no session is left.
+/// Event, thread → Supervisor: no listener and no session is left on it.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkerDrained {

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::local::WorkerLocal;
 use super::protocol::{EndSession, GroupRuntime, SessionFailed};
+use super::watch::{Ended, start_watched};
 use crate::net::echo::{End, Phase, Pump, Tally};
 use crate::net::sys;
 use crate::spec::Endpoint;
@@ -53,9 +55,16 @@ impl EchoSession {
         let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
         let clock = Rc::new(SessionClock::new(local.now()));
         // It is known before it runs: a drain that begins now finds it.
-        local.enter_session(&clock, |key| {
+        local.enter_session(&clock, peer, |key| {
             let books = Books::open(Rc::clone(local), key, endpoint, peer, permit);
-            Self { pump, clock: Rc::clone(&clock), books }.start()
+            let session = Self { pump, clock: Rc::clone(&clock), books };
+            let local = Rc::clone(local);
+            start_watched(session, move |ended| {
+                if let Ended::Panicked(message) = ended {
+                    // The books are closed next, when the session is dropped.
+                    local.session_panic.replace(Some(message));
+                }
+            })
         });
     }
 
@@ -82,7 +91,7 @@ fn refuse(local: &WorkerLocal, endpoint: Endpoint, peer: SocketAddr, error: &io:
     local.share.counters.session_ended(SessionEnd::Failed);
     let errno = error.raw_os_error().unwrap_or(0);
     let fault = Fault { kind: FaultKind::SessionFailed, errno };
-    local.report_session(SessionFailed { endpoint, peer, fault });
+    local.report_session(SessionFailed { endpoint, peer, fault, panic: None });
 }
 
 impl Actor for EchoSession {
@@ -181,34 +190,35 @@ impl Books {
     }
 
     /// What the books say of the session, and the failure to report.
-    fn verdict(&self) -> (SessionEnd, Option<Fault>) {
+    fn verdict(&self, panicked: bool) -> (SessionEnd, Option<Fault>) {
+        let failed = |kind| (SessionEnd::Failed, Some(Fault::without_errno(kind)));
+        if panicked {
+            return failed(FaultKind::SessionPanic);
+        }
         match self.end {
             Some(End::Eof | End::Terminated | End::Idle | End::Lifetime | End::Drain) => {
                 (SessionEnd::Closed, None)
             }
-            Some(End::WriteTimeout) => {
-                (SessionEnd::Failed, Some(Fault::without_errno(FaultKind::SessionWriteTimeout)))
-            }
+            Some(End::WriteTimeout) => failed(FaultKind::SessionWriteTimeout),
             Some(End::Reset { errno, .. }) => {
                 let errno = errno.unwrap_or(0);
                 (SessionEnd::Failed, Some(Fault { kind: FaultKind::SessionReset, errno }))
             }
-            // Unwinding: the session panicked. Otherwise its thread was stopped.
-            None if std::thread::panicking() => {
-                (SessionEnd::Failed, Some(Fault::without_errno(FaultKind::SessionFailed)))
-            }
-            None => (SessionEnd::Forced, None),
+            None if self.local.share.ending.load(Ordering::Acquire) => (SessionEnd::Forced, None),
+            // Its thread has ended, and the service has not.
+            None => failed(FaultKind::WorkerLost),
         }
     }
 }
 
 impl Drop for Books {
     fn drop(&mut self) {
-        let (end, fault) = self.verdict();
+        let panic = self.local.session_panic.take();
+        let (end, fault) = self.verdict(panic.is_some());
         self.local.share.counters.session_ended(end);
         self.local.share.gauge.leave();
         if let Some(fault) = fault {
-            let failed = SessionFailed { endpoint: self.endpoint, peer: self.peer, fault };
+            let failed = SessionFailed { endpoint: self.endpoint, peer: self.peer, fault, panic };
             self.local.report_session(failed);
         }
         self.local.leave_session(self.key);

@@ -1,256 +1,115 @@
-//! The Supervisor: owns the chunk table and gives chunks to workers.
+//! The Supervisor: takes messages to the desk, and wakes it when time is up.
 //!
-//! Takes reports, passes failures to the error log, applies its verdicts, and
-//! says when the service is ready. Every decision about states is the table's.
+//! A thin actor: everything it knows lies on the [`Desk`], which the service
+//! lends to it and to its successor, should it die.
 
-mod dispatch;
-mod story;
-
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, SpawnHandle, WrapFuture};
-use tokio::sync::{mpsc, oneshot, watch};
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 
-use super::error_log::ErrorLog;
-use super::orders;
+use super::desk::Desk;
 use super::protocol::{
-    AttachWorker, BeginDispatch, BeginDrain, ChunkFailed, ChunkOpened, DrainWorker, Failure,
-    FailuresJudged, GroupRuntime, JudgeFailures, ListenerFailed, Outcomes, WorkerDrained,
-};
-use super::worker::Worker;
-use crate::net::bind::Bound;
-use crate::plan::endpoints::PlanEndpoints;
-use crate::spec::Endpoint;
-use crate::supervision::{
-    Board, ChunkId, ChunkTable, Coverage, DrainReport, FaultClass, Lease, Outcome, Ready, Verdict,
-    WorkerId, WorkerState,
+    AddressesChanged, AttachThread, BeginDispatch, BeginDrain, ChunkFailed, ChunkOpened,
+    ErrorLogReturned, FailuresJudged, HeartBeaten, ListenerCrashed, ListenerFailed, WorkerDrained,
+    WorkerEnded, WorkerStarted,
 };
 
-/// Pause before a worker whose mailbox was full is offered a chunk again, and
-/// before the error log is asked again whose mailbox was full.
-const AGAIN: Duration = Duration::from_millis(250);
-
-/// Event, Supervisor → service: something that its owner may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// An endpoint that had failed listens.
-    Recovered(Endpoint),
-}
-
-/// Everything that a Supervisor is made of.
-pub(crate) struct Setup {
-    pub(crate) endpoints: PlanEndpoints,
-    /// In the plan's order.
-    pub(crate) groups: Vec<Arc<GroupRuntime>>,
-    pub(crate) table: ChunkTable<Bound>,
-    pub(crate) coverage: Coverage,
-    /// `SO_RCVBUF` of UDP sockets; `None` = the kernel's default.
-    pub(crate) receive_buffer: Option<u32>,
-    /// How long `ready` waits for undecided endpoints.
-    /// `None` = until all are.
-    pub(crate) wait: Option<Duration>,
-    pub(crate) started: Instant,
-    pub(crate) board: Arc<Board>,
-    pub(crate) ready: watch::Sender<Option<Ready>>,
-    pub(crate) events: mpsc::Sender<Event>,
-    pub(crate) error_log: Addr<ErrorLog>,
-}
+/// The shortest time between two wake-ups of its own.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// The actor at the top of the tree.
 pub(crate) struct Supervisor {
-    setup: Setup,
-    workers: Vec<WorkerSlot>,
-    /// Nothing is leased before: the machine is short of something.
-    paused_until: Option<Instant>,
+    desk: Rc<RefCell<Desk>>,
     timer: Option<(Instant, SpawnHandle)>,
-    drain: Option<Drain>,
 }
-
-struct WorkerSlot {
-    id: WorkerId,
-    addr: Addr<Worker>,
-    state: WorkerState,
-    drained: bool,
-}
-
-/// A drain under way; `None` inside once the service was told of its end.
-struct Drain(Option<oneshot::Sender<()>>);
 
 impl Supervisor {
-    pub(crate) const fn new(setup: Setup) -> Self {
-        Self { setup, workers: Vec::new(), paused_until: None, timer: None, drain: None }
+    pub(crate) const fn new(desk: Rc<RefCell<Desk>>) -> Self {
+        Self { desk, timer: None }
     }
 
-    fn take_report(&mut self, lease: Lease, outcomes: Outcomes, ctx: &mut Context<Self>) {
-        if self.drain.is_some() {
-            return;
+    /// Does something at the desk, then whatever has become due.
+    fn work<T>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        work: impl FnOnce(&mut Desk, Instant) -> T,
+    ) -> T {
+        let now = Instant::now();
+        let mut desk = self.desk.borrow_mut();
+        let result = work(&mut desk, now);
+        desk.advance(now);
+        let next = desk.next_wake();
+        drop(desk);
+        if let Some(due) = next {
+            self.wake_at(due.max(now + BREATH), ctx);
         }
-        if let Some(slot) = self.workers.iter_mut().find(|slot| slot.id == lease.worker) {
-            slot.state = WorkerState::Idle;
-        }
-        let short = outcomes.iter().any(|(_, outcome)| is_shortage(outcome));
-        match self.setup.table.finish(lease, outcomes, Instant::now()) {
-            Ok(recovered) => {
-                self.tell_recovered(&recovered);
-                self.send_failures(lease.chunk, ctx);
-                if short {
-                    // What comes next would meet it too: the verdict says how long to pause.
-                    return;
-                }
+        result
+    }
+
+    fn wake_at(&mut self, due: Instant, ctx: &mut Context<Self>) {
+        if let Some((at, handle)) = self.timer {
+            if at <= due {
+                return;
             }
-            Err(refused) => tracing::warn!(%refused, ?lease, "a report was refused"),
+            ctx.cancel_future(handle);
         }
-        self.advance(ctx);
+        let delay = due.saturating_duration_since(Instant::now());
+        let handle = ctx.run_later(delay, |supervisor, ctx| {
+            supervisor.timer = None;
+            supervisor.work(ctx, |_desk, _now| ());
+        });
+        self.timer = Some((due, handle));
     }
-
-    /// Puts a chunk's new failures to the error log; after a while, when its
-    /// mailbox is full.
-    fn send_failures(&mut self, chunk: ChunkId, ctx: &mut Context<Self>) {
-        let failures: Vec<_> = self
-            .setup
-            .table
-            .unjudged(chunk)
-            .filter_map(|(place, fault, attempts)| {
-                let endpoint = orders::endpoint_at(&self.setup, place)?;
-                Some(Failure { place, endpoint, fault, attempts })
-            })
-            .collect();
-        if failures.is_empty() || self.drain.is_some() {
-            return;
-        }
-        if self.setup.error_log.try_send(JudgeFailures { chunk, failures }).is_ok() {
-            self.setup.table.asked(chunk);
-        } else {
-            ctx.run_later(AGAIN, move |supervisor, ctx| supervisor.send_failures(chunk, ctx));
-        }
-    }
-
-    /// Tells the service that the drain is over, once.
-    fn finish_drain(&mut self) {
-        if let Some(Drain(done)) = &mut self.drain
-            && let Some(done) = done.take()
-        {
-            let _gone = done.send(());
-        }
-    }
-}
-
-fn is_shortage(outcome: &Outcome<Bound>) -> bool {
-    matches!(outcome, Outcome::Failed(fault) if fault.class() == FaultClass::Resource)
 }
 
 impl Actor for Supervisor {
     type Context = Context<Self>;
-}
 
-impl Handler<AttachWorker> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, AttachWorker { worker, addr }: AttachWorker, _: &mut Self::Context) {
-        let state = WorkerState::Idle;
-        self.workers.push(WorkerSlot { id: worker, addr, state, drained: false });
+    /// A successor finds the desk as its predecessor left it.
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.work(ctx, Desk::take_over);
     }
 }
 
-impl Handler<BeginDispatch> for Supervisor {
-    type Result = ();
+/// A message whose meaning is one call at the desk.
+macro_rules! at_the_desk {
+    ($($message:ty => |$desk:ident, $content:pat_param, $now:ident| $work:expr;)*) => {$(
+        impl Handler<$message> for Supervisor {
+            type Result = ();
 
-    fn handle(&mut self, _begin: BeginDispatch, ctx: &mut Self::Context) {
-        self.setup.table.stack_all();
-        if let Some(wait) = self.setup.wait {
-            ctx.run_later(wait, |supervisor, _ctx| {
-                if supervisor.drain.is_none() {
-                    supervisor.announce();
-                }
-            });
-        }
-        self.advance(ctx);
-    }
-}
-
-impl Handler<ChunkOpened> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, report: ChunkOpened, ctx: &mut Self::Context) {
-        tracing::debug!(chunk = %report.lease.chunk, worker = %report.lease.worker, "chunk opened");
-        self.take_report(report.lease, report.outcomes, ctx);
-    }
-}
-
-impl Handler<ChunkFailed> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, report: ChunkFailed, ctx: &mut Self::Context) {
-        self.take_report(report.lease, report.outcomes, ctx);
-    }
-}
-
-impl Handler<ListenerFailed> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, ListenerFailed { place, fault }: ListenerFailed, ctx: &mut Self::Context) {
-        if self.setup.table.listener_lost(place, fault).is_ok() {
-            self.send_failures(place.chunk, ctx);
-            self.advance(ctx);
-        }
-    }
-}
-
-impl Handler<FailuresJudged> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, judged: FailuresJudged, ctx: &mut Self::Context) {
-        let now = Instant::now();
-        for (place, verdict) in judged.verdicts {
-            self.setup.table.verdict(place, verdict, now);
-            if let Verdict::Pause(delay) = verdict {
-                self.paused_until = self.paused_until.max(Some(now + delay));
+            fn handle(&mut self, message: $message, ctx: &mut Self::Context) {
+                self.work(ctx, |$desk, $now| {
+                    let _ = $now;
+                    let $content = message;
+                    $work
+                });
             }
         }
-        self.advance(ctx);
-    }
+    )*};
+}
+
+at_the_desk! {
+    AttachThread => |desk, AttachThread { worker, thread }, now| desk.attach(worker, thread, now);
+    BeginDispatch => |desk, BeginDispatch, now| desk.begin(now);
+    WorkerStarted => |desk, started, now| desk.worker_started(started, now);
+    WorkerEnded => |desk, ended, now| desk.worker_ended(ended, now);
+    HeartBeaten => |desk, beat, now| desk.heart_beaten(beat, now);
+    ChunkOpened => |desk, report, now| desk.take_report(report.lease, report.outcomes, now);
+    ChunkFailed => |desk, report, now| desk.take_report(report.lease, report.outcomes, now);
+    ListenerFailed => |desk, failed, now| desk.listener_failed(failed, now);
+    ListenerCrashed => |desk, crashed, now| desk.listener_crashed(crashed, now);
+    AddressesChanged => |desk, AddressesChanged, now| desk.addresses_changed();
+    FailuresJudged => |desk, judged, now| desk.failures_judged(judged, now);
+    ErrorLogReturned => |desk, ErrorLogReturned, now| desk.error_log_returned(now);
+    WorkerDrained => |desk, drained, now| desk.worker_drained(drained.worker);
 }
 
 impl Handler<BeginDrain> for Supervisor {
     type Result = MessageResult<BeginDrain>;
 
     fn handle(&mut self, begin: BeginDrain, ctx: &mut Self::Context) -> Self::Result {
-        let BeginDrain { timeout, done } = begin;
-        let report = DrainReport {
-            endpoints: self.setup.table.endpoint_counts(),
-            chunks: self.setup.table.chunk_counts(),
-            picture: self.picture(),
-            failures: self.failures(),
-        };
-        self.drain = Some(Drain(Some(done)));
-        // The table's share of each socket goes first: a worker that closes
-        // its own then really closes the port.
-        self.setup.table.close();
-        for slot in &self.workers {
-            let addr = slot.addr.clone();
-            let told = async move {
-                let _gone = addr.send(DrainWorker).await;
-            };
-            ctx.spawn(told.into_actor(self));
-        }
-        if let Some(timeout) = timeout {
-            ctx.run_later(timeout, |supervisor, _ctx| supervisor.finish_drain());
-        }
-        MessageResult(report)
-    }
-}
-
-impl Handler<WorkerDrained> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, WorkerDrained { worker }: WorkerDrained, _ctx: &mut Self::Context) {
-        for slot in self.workers.iter_mut().filter(|slot| slot.id == worker) {
-            slot.drained = true;
-        }
-        if self.workers.iter().all(|slot| slot.drained) {
-            self.finish_drain();
-        }
+        MessageResult(self.work(ctx, |desk, now| desk.begin_drain(begin.timeout, now)))
     }
 }

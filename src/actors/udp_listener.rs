@@ -15,7 +15,7 @@ use super::local::WorkerLocal;
 use super::protocol::{CloseListener, GroupRuntime, ListenerFailed};
 use crate::net::accept::{AcceptClass, AcceptPause, classify};
 use crate::net::datagram::{DatagramSocket, UdpTally};
-use crate::supervision::{DropReason, Fault, FaultKind, Place};
+use crate::supervision::{DropReason, Fault, FaultKind, Lease, Place};
 
 /// Most datagrams that are answered when the listener closes.
 const LAST_DATAGRAMS: usize = 1024;
@@ -23,6 +23,7 @@ const LAST_DATAGRAMS: usize = 1024;
 /// The listener of one UDP endpoint.
 pub(crate) struct UdpListener {
     place: Place,
+    lease: Lease,
     group: Arc<GroupRuntime>,
     local: Rc<WorkerLocal>,
     socket: DatagramSocket,
@@ -31,11 +32,12 @@ pub(crate) struct UdpListener {
 impl UdpListener {
     pub(crate) const fn new(
         place: Place,
+        lease: Lease,
         group: Arc<GroupRuntime>,
         local: Rc<WorkerLocal>,
         socket: DatagramSocket,
     ) -> Self {
-        Self { place, group, local, socket }
+        Self { place, lease, group, local, socket }
     }
 
     /// Serves what has arrived; how many datagrams, and the error that a call ended with.
@@ -81,10 +83,6 @@ impl Actor for UdpListener {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.spawn(ServeLoop::default());
-    }
-
-    fn stopped(&mut self, _ctx: &mut Self::Context) {
-        self.local.leave_listener(self.place);
     }
 }
 
@@ -137,7 +135,11 @@ impl ActorFuture<UdpListener> for ServeLoop {
                     let errno = error.raw_os_error().unwrap_or(0);
                     let fault = Fault { kind: FaultKind::Listener, errno };
                     let place = listener.place;
-                    listener.local.report_listener(ListenerFailed { place, fault });
+                    listener.local.report_listener(ListenerFailed {
+                        place,
+                        lease: listener.lease,
+                        fault,
+                    });
                     ctx.stop();
                     return Poll::Ready(());
                 }

@@ -1,41 +1,63 @@
 //! A worker: one arbiter thread that opens chunks and serves their endpoints.
 //!
-//! Takes one chunk at a time, reports, and keeps the thread's sessions to
-//! their deadlines. What lives on the thread is in [`WorkerLocal`], so that it
-//! outlives this actor.
+//! Takes one chunk at a time and reports. What lives on the thread is in
+//! [`WorkerLocal`], so that it outlives this actor: a successor adopts it.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
-use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
+use actix::{Actor, ArbiterHandle, AsyncContext, Context, Handler, WrapFuture};
 
 use super::local::WorkerLocal;
 use super::opening::open_chunk;
-use super::protocol::{AssignChunk, ChunkFailed, ChunkOpened, DrainWorker, WorkerDrained};
-use crate::supervision::Outcome;
-
-/// How often deadlines are looked at: they are met within this much.
-const TICK: Duration = Duration::from_millis(100);
+use super::protocol::{
+    AssignChunk, ChunkFailed, ChunkOpened, HeartBeaten, Heartbeat, WorkerEnded, WorkerStarted,
+};
+use super::share::WorkerShare;
+use super::watch::{Ended, start_watched_in};
+use crate::net::sys;
+use crate::supervision::{Outcome, WorkerId};
 
 /// The actor of one arbiter thread.
 pub(crate) struct Worker {
     local: Rc<WorkerLocal>,
+    epoch: u64,
 }
 
-impl Worker {
-    pub(crate) const fn new(local: Rc<WorkerLocal>) -> Self {
-        Self { local }
-    }
+/// Starts the Worker of this epoch on `thread`. It reports when it runs, and
+/// the thread reports when it has ended.
+pub(crate) fn start(thread: &ArbiterHandle, id: WorkerId, epoch: u64, share: WorkerShare) {
+    let _reported = start_watched_in(thread, move || {
+        let _unnamed = sys::name_thread(&format!("ipcow-worker-{}", id.0));
+        let local = WorkerLocal::here(id, share);
+        let supervisor = local.share.supervisor.clone();
+        let tell = move |ended: Ended| {
+            let panic = match ended {
+                Ended::Stopped => None,
+                Ended::Panicked(message) => Some(message),
+            };
+            actix::spawn(async move {
+                let _ending = supervisor.deliver(WorkerEnded { worker: id, epoch, panic }).await;
+            });
+        };
+        (Worker { local, epoch }, tell)
+    });
 }
 
 impl Actor for Worker {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(TICK, |worker, _ctx| {
-            worker.local.set_now(Instant::now());
-            worker.local.expire_sessions();
-        });
+        let started = WorkerStarted {
+            worker: self.local.id,
+            epoch: self.epoch,
+            addr: ctx.address(),
+            adopted: self.local.listeners(),
+        };
+        let supervisor = self.local.share.supervisor.clone();
+        let reported = async move {
+            let _ending = supervisor.deliver(started).await;
+        };
+        ctx.spawn(reported.into_actor(self));
     }
 }
 
@@ -50,31 +72,24 @@ impl Handler<AssignChunk> for Worker {
             let outcomes = open_chunk(local, order).await;
             let complete =
                 outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Opened { .. }));
-            // Waits for room in the supervisor's mailbox: a report must not be lost.
-            let _gone = if complete {
-                supervisor.send(ChunkOpened { lease, outcomes }).await
+            let _ending = if complete {
+                supervisor.deliver(ChunkOpened { lease, outcomes }).await
             } else {
-                supervisor.send(ChunkFailed { lease, outcomes }).await
+                supervisor.deliver(ChunkFailed { lease, outcomes }).await
             };
         };
         ctx.spawn(report.into_actor(self));
     }
 }
 
-impl Handler<DrainWorker> for Worker {
+impl Handler<Heartbeat> for Worker {
     type Result = ();
 
-    fn handle(&mut self, _drain: DrainWorker, ctx: &mut Self::Context) {
-        self.local.begin_drain();
-        let local = Rc::clone(&self.local);
-        let drained = async move {
-            let supervisor = local.share.supervisor.clone();
-            for closer in local.closers() {
-                let _gone = closer.send(super::protocol::CloseListener).await;
-            }
-            local.emptied().await;
-            let _gone = supervisor.send(WorkerDrained { worker: local.id }).await;
-        };
-        ctx.spawn(drained.into_actor(self));
+    fn handle(&mut self, _heartbeat: Heartbeat, _ctx: &mut Self::Context) {
+        // A full mailbox loses a beat, and the next one tells.
+        if let Some(supervisor) = self.local.share.supervisor.current() {
+            let beat = HeartBeaten { worker: self.local.id, epoch: self.epoch };
+            let _full = supervisor.try_send(beat);
+        }
     }
 }

@@ -141,7 +141,10 @@ pub(crate) fn summary(instance: &str, summary: &Summary) -> String {
             dropped: summary.errors.dropped,
             by_kind: summary.errors.by_kind.iter().map(|(kind, n)| (kind.as_str(), *n)).collect(),
         },
-        restarts: Restarts { listeners: 0, workers: 0 },
+        restarts: Restarts {
+            listeners: summary.restarts.listeners,
+            workers: summary.restarts.workers,
+        },
         failures: failures(&summary.drain.failures),
     };
     line("summary", instance, body)

@@ -4,7 +4,7 @@ use std::io;
 
 use super::handle::ServiceHandle;
 use super::planning::{self, Plan};
-use super::system;
+use super::system::{self, StartFaults};
 use crate::config::{Config, Group, ListenSettings};
 use crate::net::host;
 use crate::plan::endpoints::PlanError;
@@ -17,6 +17,7 @@ use crate::supervision::Coverage;
 pub struct Service {
     config: Config,
     plan: Plan,
+    faults: StartFaults,
 }
 
 /// Collects what a [`Service`] shall serve.
@@ -29,6 +30,7 @@ pub struct ServiceBuilder {
     settings: ListenSettings,
     specs: Vec<Spec>,
     force: bool,
+    faults: StartFaults,
 }
 
 /// Why a service could not be planned or started.
@@ -75,7 +77,13 @@ impl Service {
         let mut config = Config::default();
         let settings = ListenSettings::default();
         config.groups.clear();
-        ServiceBuilder { config, settings, specs: Vec::new(), force: false }
+        ServiceBuilder {
+            config,
+            settings,
+            specs: Vec::new(),
+            force: false,
+            faults: StartFaults::default(),
+        }
     }
 
     /// What will be served, and what stands in its way.
@@ -94,7 +102,7 @@ impl Service {
     /// [`StartError`]; nothing was bound then.
     pub fn start(self) -> Result<ServiceHandle, StartError> {
         let _kept_lower = host::raise_nofile();
-        let Self { config, plan } = self;
+        let Self { config, plan, faults } = self;
         let total = plan.endpoints.len();
         let required = Coverage::new(config.coverage.min_bound, total).required();
         if plan.budget.listeners < required.min(total) {
@@ -112,7 +120,7 @@ impl Service {
             let (message, fix) = (message.clone(), fix.clone());
             return Err(StartError::EphemeralExhausted { message, fix });
         }
-        Ok(system::start(&config, plan)?)
+        Ok(system::start(&config, plan, faults)?)
     }
 }
 
@@ -132,6 +140,15 @@ impl ServiceBuilder {
         self
     }
 
+    /// Every Worker that opens the chunk of this number panics. Only with the
+    /// feature `fault-injection`.
+    #[cfg(feature = "fault-injection")]
+    #[must_use]
+    pub const fn poison_chunk(mut self, chunk: u32) -> Self {
+        self.faults.poisoned_chunk = chunk;
+        self
+    }
+
     /// Adds the endpoints of a spec, like `tcp://127.0.0.1:8000-8010`.
     ///
     /// # Errors
@@ -146,11 +163,11 @@ impl ServiceBuilder {
     /// # Errors
     /// [`StartError::Plan`].
     pub fn build(self) -> Result<Service, StartError> {
-        let Self { mut config, settings, specs, force } = self;
+        let Self { mut config, settings, specs, force, faults } = self;
         if !specs.is_empty() {
             config.groups.push(Group { name: "builder".to_owned(), specs, settings });
         }
         let plan = planning::plan(&config, force)?;
-        Ok(Service { config, plan })
+        Ok(Service { config, plan, faults })
     }
 }

@@ -1,6 +1,7 @@
 //! The handle of a running service.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::planning::Plan;
 use super::summary::Summary;
 use super::system::Command;
-use crate::actors::local::{FirstDrops, SessionSettings};
-use crate::actors::supervisor::Event;
+use crate::actors::desk::Event;
+#[cfg(feature = "fault-injection")]
+use crate::actors::poison::Injection;
+use crate::actors::share::{FirstDrops, SessionSettings};
 use crate::supervision::{
-    Board, ChunkCounts, EndpointCounts, Ready, SessionGauge, Totals, WorkerCounters,
+    Board, ChunkCounts, EndpointCounts, Ready, RestartCounters, SessionGauge, Totals,
+    WorkerCounters,
 };
 
 /// The service's thread ended without a summary: it panicked.
@@ -32,6 +36,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Most sessions at once.
     pub peak_sessions: u64,
+    /// Workers that do not answer; they are not replaced while their threads live.
+    pub hung_workers: u64,
     /// Since the start.
     pub uptime: Duration,
 }
@@ -46,6 +52,11 @@ pub(super) struct Shared {
     pub(super) permits: Arc<Semaphore>,
     pub(super) first_drops: Arc<FirstDrops>,
     pub(super) settings: Arc<SessionSettings>,
+    /// The service ends: sessions that are dropped now are cut off.
+    pub(super) ending: Arc<AtomicBool>,
+    #[cfg(feature = "fault-injection")]
+    pub(super) poisoned: Arc<std::sync::atomic::AtomicU32>,
+    pub(super) restarts: Arc<RestartCounters>,
     pub(super) started: Instant,
 }
 
@@ -87,6 +98,7 @@ impl ServiceHandle {
             chunks: self.shared.board.chunks(),
             totals: Totals::sum(self.shared.counters.iter().map(AsRef::as_ref)),
             peak_sessions: self.shared.gauge.peak(),
+            hung_workers: self.shared.board.hung(),
             uptime: self.shared.started.elapsed(),
         }
     }
@@ -113,6 +125,12 @@ impl ServiceHandle {
     /// [`ServiceGone`] when the service's thread panicked.
     pub async fn stop(&self) -> Result<Summary, ServiceGone> {
         self.end(Command::Stop).await
+    }
+
+    /// Injects a fault. Only with the feature `fault-injection`.
+    #[cfg(feature = "fault-injection")]
+    pub fn inject(&self, injection: Injection) {
+        let _ended_already = self.commands.send(Command::Inject(injection));
     }
 
     async fn end(&self, command: Command) -> Result<Summary, ServiceGone> {

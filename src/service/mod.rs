@@ -6,7 +6,10 @@
 //! no logger, and never ends the process.
 
 mod builder;
+mod guardian;
 mod handle;
+#[cfg(feature = "fault-injection")]
+mod inject;
 mod system;
 mod tree;
 
@@ -18,4 +21,6 @@ pub use builder::{Service, ServiceBuilder, StartError};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use summary::Summary;
 
-pub use crate::actors::supervisor::Event;
+pub use crate::actors::desk::Event;
+#[cfg(feature = "fault-injection")]
+pub use crate::actors::poison::Injection;

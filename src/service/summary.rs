@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::supervision::{DrainReport, ErrorReport, Totals};
+use crate::supervision::{DrainReport, ErrorReport, RestartCounts, Totals};
 
 /// What a service did from its start to its end.
 ///
@@ -21,4 +21,6 @@ pub struct Summary {
     pub peak_sessions: u64,
     /// Failures by kind.
     pub errors: ErrorReport,
+    /// Parts of the tree that came back after a crash.
+    pub restarts: RestartCounts,
 }

@@ -2,14 +2,17 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
+#[cfg(feature = "fault-injection")]
+use crate::actors::poison::Injection;
 use crate::actors::protocol::{BeginDrain, ReportErrors};
 use crate::config::Config;
 use crate::supervision::{DrainReport, ErrorReport, Totals, WorkerCounters};
@@ -24,19 +27,36 @@ pub(super) enum Command {
     Drain,
     /// End at once.
     Stop,
+    /// Suffer this fault.
+    #[cfg(feature = "fault-injection")]
+    Inject(Injection),
+}
+
+/// Faults that a service has from its start: none without `fault-injection`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct StartFaults {
+    /// The chunk that nobody survives opening; 0 = none.
+    #[cfg(feature = "fault-injection")]
+    pub(super) poisoned_chunk: u32,
 }
 
 /// Starts the service's thread.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn start(config: &Config, plan: Plan) -> io::Result<ServiceHandle> {
+pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Result<ServiceHandle> {
+    #[cfg(not(feature = "fault-injection"))]
+    let StartFaults {} = faults;
     // All endpoints may recover at once.
     let most_events = usize::try_from(plan.endpoints.len()).unwrap_or(EVENTS).max(EVENTS);
     let counters = || Arc::new(WorkerCounters::default());
     let shared = Shared {
         permits: Arc::new(tree::permits(&plan)),
         first_drops: Arc::default(),
+        ending: Arc::default(),
+        restarts: Arc::default(),
+        #[cfg(feature = "fault-injection")]
+        poisoned: Arc::new(faults.poisoned_chunk.into()),
         settings: Arc::new(tree::session_settings(config, &plan)),
         board: Arc::default(),
         gauge: Arc::default(),
@@ -68,60 +88,82 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
-        let tree = tree::start(config, shared, outlets).await?;
-        // A handle that is gone wants the service to end.
-        let command = inbox.recv().await.unwrap_or(Command::Stop);
-        let drain = drain(config, &tree, command, &mut inbox).await;
-        let errors = join(tree).await?;
+        let mut tree = tree::start(config, shared, outlets).await?;
+        let command = serve(&mut tree, shared, &mut inbox).await;
+        let drain = drain(config, &mut tree, command, &mut inbox).await;
+        shared.ending.store(true, Ordering::Release);
+        if !tree.guardian.join_threads().await {
+            tracing::error!("a worker thread panicked");
+        }
+        let errors = tree.error_log.current().map(|log| log.send(ReportErrors));
         Ok(Summary {
             uptime: shared.started.elapsed(),
             drain,
             totals: Totals::sum(shared.counters.iter().map(AsRef::as_ref)),
             peak_sessions: shared.gauge.peak(),
-            errors,
+            errors: match errors {
+                Some(report) => report.await.unwrap_or_default(),
+                None => ErrorReport::default(),
+            },
+            restarts: shared.restarts.read(),
         })
     })
 }
 
+/// Serves until the handle asks for the end, or is gone.
+async fn serve(
+    tree: &mut Tree,
+    shared: &Shared,
+    inbox: &mut mpsc::UnboundedReceiver<Command>,
+) -> Command {
+    #[cfg(feature = "fault-injection")]
+    loop {
+        match next(tree, inbox).await {
+            Command::Inject(injection) => super::inject::inject(tree, shared, injection),
+            command => return command,
+        }
+    }
+    #[cfg(not(feature = "fault-injection"))]
+    {
+        let _ = shared;
+        next(tree, inbox).await
+    }
+}
+
+/// The next command; what dies meanwhile comes back.
+async fn next(tree: &mut Tree, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Command {
+    tokio::select! {
+        // A handle that is gone wants the service to end.
+        command = inbox.recv() => command.unwrap_or(Command::Stop),
+        () = tree.guardian.watch() => Command::Stop,
+    }
+}
+
 /// Closes the listeners and waits for the sessions, until they have ended, the
-/// deadline has passed, or somebody is impatient.
+/// deadline has passed, or somebody is impatient. What dies meanwhile comes back.
 async fn drain(
     config: &Config,
-    tree: &Tree,
+    tree: &mut Tree,
     command: Command,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
 ) -> DrainReport {
-    let (done, drained) = oneshot::channel();
-    let begin = BeginDrain { timeout: config.shutdown.drain_timeout, done };
-    let report = tree.supervisor.send(begin).await.unwrap_or_default();
+    let Tree { guardian, supervisor, drained, .. } = tree;
+    let begin = BeginDrain { timeout: config.shutdown.drain_timeout };
+    let report = tokio::select! {
+        report = supervisor.deliver(begin) => report.unwrap_or_default(),
+        () = guardian.watch() => DrainReport::default(),
+    };
     if command == Command::Stop {
         return report;
     }
     let stop = async {
         // A second request to drain changes nothing.
-        while inbox.recv().await == Some(Command::Drain) {}
+        while !matches!(inbox.recv().await, None | Some(Command::Stop)) {}
     };
     tokio::select! {
-        _ = drained => {}
+        _ = drained.wait_for(|over| *over) => {}
         () = stop => {}
+        () = guardian.watch() => {}
     }
     report
-}
-
-/// Stops each worker's arbiter and joins its thread; what still ran there is
-/// dropped, and counted as forced.
-async fn join(tree: Tree) -> io::Result<ErrorReport> {
-    let Tree { supervisor, error_log, arbiters } = tree;
-    for arbiter in &arbiters {
-        arbiter.stop();
-    }
-    // Off this thread, so that the error log still hears of what fails meanwhile.
-    let joined = tokio::task::spawn_blocking(move || {
-        arbiters.into_iter().filter_map(|arbiter| arbiter.join().err()).count()
-    });
-    if joined.await? > 0 {
-        tracing::error!("a worker thread panicked");
-    }
-    drop(supervisor);
-    Ok(error_log.send(ReportErrors).await.unwrap_or_default())
 }

@@ -1,30 +1,35 @@
 //! Starting the actor tree: error log, supervisor, and a worker a thread.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use actix::{Actor, Addr};
-use actix_rt::Arbiter;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::guardian::{Charges, Guardian};
 use super::handle::Shared;
 use super::planning::Plan;
-use crate::actors::error_log::{AttachSupervisor, ErrorLog};
-use crate::actors::local::{SessionSettings, WorkerLocal, WorkerShare};
-use crate::actors::protocol::{AttachWorker, BeginDispatch, GroupRuntime};
-use crate::actors::supervisor::{Event, Setup, Supervisor};
-use crate::actors::worker::Worker;
+use crate::actors::desk::{Desk, Event, Setup};
+use crate::actors::error_log::{Book, ErrorLog};
+use crate::actors::link::{Link, link};
+use crate::actors::protocol::{BeginDispatch, GroupRuntime};
+use crate::actors::share::{SessionSettings, WorkerShare};
+use crate::actors::supervisor::Supervisor;
 use crate::config::{Config, ListenSettings, OnBindError};
 use crate::net::datagram::DatagramRules;
 use crate::net::source_guard::SourceGuard;
-use crate::net::sys;
 use crate::net::terminator::Terminator;
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::supervision::{
-    ChunkTable, Coverage, Fault, FaultKind, Ready, RetryPolicy, SessionLimits, WorkerId,
+    ChunkTable, Coverage, Fault, FaultKind, Ready, RestartPolicy, RetryPolicy, SessionLimits,
+    WorkerCounters,
 };
+
+/// Most session failures that wait to be logged; more are counted as dropped.
+const FAILURES: usize = 10_000;
 
 /// Where the tree tells the handle what happened.
 pub(super) struct Outlets {
@@ -34,9 +39,11 @@ pub(super) struct Outlets {
 
 /// The running tree.
 pub(super) struct Tree {
-    pub(super) supervisor: Addr<Supervisor>,
-    pub(super) error_log: Addr<ErrorLog>,
-    pub(super) arbiters: Vec<Arbiter>,
+    pub(super) guardian: Guardian,
+    pub(super) supervisor: Link<Supervisor>,
+    pub(super) error_log: Link<ErrorLog>,
+    /// True once a drain is over.
+    pub(super) drained: watch::Receiver<bool>,
 }
 
 /// Starts every actor on this system and sends the first command.
@@ -44,54 +51,28 @@ pub(super) struct Tree {
 /// # Errors
 /// When not even one worker thread could be had.
 pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) -> io::Result<Tree> {
-    let unlogged = Arc::new(AtomicU64::new(0));
-    let policy = RetryPolicy::new(config.retry.clone());
-    let error_log = ErrorLog::new(policy, Arc::clone(&unlogged)).start();
-    let setup = setup(config, shared, outlets, error_log.clone());
-    let supervisor = Supervisor::new(setup).start();
-    let share = |worker: usize| WorkerShare {
-        counters: Arc::clone(&shared.counters[worker]),
+    let dropped = Arc::new(AtomicU64::new(0));
+    let (failures, queue) = mpsc::channel(FAILURES);
+    let (replace, to_replace) = mpsc::unbounded_channel();
+    let (drained_sender, drained) = watch::channel(false);
+    let (supervisor_target, supervisor) = link();
+    let (error_log_target, error_log) = link();
+    let policy = RestartPolicy::new(&config.supervision, &config.retry);
+    let share = |counters: &Arc<WorkerCounters>| WorkerShare {
+        counters: Arc::clone(counters),
         gauge: Arc::clone(&shared.gauge),
         permits: Arc::clone(&shared.permits),
         first_drops: Arc::clone(&shared.first_drops),
         settings: Arc::clone(&shared.settings),
-        unlogged: Arc::clone(&unlogged),
+        unlogged: Arc::clone(&dropped),
         supervisor: supervisor.clone(),
-        error_log: error_log.clone(),
+        failures: failures.clone(),
+        ending: Arc::clone(&shared.ending),
+        #[cfg(feature = "fault-injection")]
+        poisoned: Arc::clone(&shared.poisoned),
     };
-    let mut arbiters = Vec::with_capacity(shared.counters.len());
-    let mut refused = None;
-    for (worker, id) in (0..shared.counters.len()).zip(1..) {
-        match Arbiter::try_new() {
-            Ok(arbiter) => {
-                let addr = start_worker(&arbiter, WorkerId(id), share(worker));
-                let _alive = supervisor.send(AttachWorker { worker: WorkerId(id), addr }).await;
-                arbiters.push(arbiter);
-            }
-            Err(error) => {
-                tracing::warn!(worker = id, %error, "a worker thread could not be started");
-                refused = Some(error);
-            }
-        }
-    }
-    if let (true, Some(error)) = (arbiters.is_empty(), refused) {
-        return Err(error);
-    }
-    let _alive = error_log.send(AttachSupervisor(supervisor.clone())).await;
-    let _alive = supervisor.send(BeginDispatch).await;
-    Ok(Tree { supervisor, error_log, arbiters })
-}
-
-fn start_worker(arbiter: &Arbiter, id: WorkerId, share: WorkerShare) -> Addr<Worker> {
-    Worker::start_in_arbiter(&arbiter.handle(), move |_ctx| {
-        let _unnamed = sys::name_thread(&format!("ipcow-worker-{}", id.0));
-        Worker::new(WorkerLocal::new(id, share))
-    })
-}
-
-fn setup(config: &Config, shared: &Shared, outlets: Outlets, error_log: Addr<ErrorLog>) -> Setup {
     let plan = &shared.plan;
-    Setup {
+    let desk = Desk::new(Setup {
         endpoints: plan.endpoints.clone(),
         groups: groups(config, plan),
         table: table(plan),
@@ -100,10 +81,29 @@ fn setup(config: &Config, shared: &Shared, outlets: Outlets, error_log: Addr<Err
         wait: config.coverage.wait,
         started: shared.started,
         board: Arc::clone(&shared.board),
+        restarts: Arc::clone(&shared.restarts),
+        policy: policy.clone(),
+        routes: LocalRoutes::read().ok(),
         ready: outlets.ready,
+        drained: drained_sender,
         events: outlets.events,
-        error_log,
-    }
+        error_log: error_log.clone(),
+        replace,
+        shares: shared.counters.iter().map(share).collect(),
+    });
+    let book = Book::new(RetryPolicy::new(config.retry.clone()), queue, dropped);
+    let guardian = Guardian::start(Charges {
+        desk: Rc::new(RefCell::new(desk)),
+        book: Rc::new(RefCell::new(book)),
+        supervisor: (supervisor_target, supervisor.clone()),
+        error_log: (error_log_target, error_log.clone()),
+        replace: to_replace,
+        policy,
+        workers: shared.counters.len(),
+    });
+    let guardian = guardian?;
+    let _alive = supervisor.deliver(BeginDispatch).await;
+    Ok(Tree { guardian, supervisor, error_log, drained })
 }
 
 fn groups(config: &Config, plan: &Plan) -> Vec<Arc<GroupRuntime>> {

@@ -21,6 +21,7 @@ mod plan_findings;
 mod serve_events;
 mod shutdown;
 mod startup;
+mod supervision;
 mod tcp_faults;
 mod tcp_sessions;
 mod udp;

@@ -1,10 +1,10 @@
-//! What the Supervisor tells the service: ready, recovered, its picture.
+//! What the desk tells the service: ready, recovered, its picture.
 
-use super::{Event, Supervisor};
+use super::{Desk, Event};
 use crate::actors::orders;
 use crate::supervision::{EndpointFailure, MAX_BOUND, MAX_FAILURES, Picture, Place, Ready};
 
-impl Supervisor {
+impl Desk {
     pub(super) fn tell_recovered(&self, places: &[Place]) {
         if self.setup.ready.borrow().is_none() {
             return;
@@ -12,7 +12,7 @@ impl Supervisor {
         for place in places {
             if let Some(endpoint) = orders::endpoint_at(&self.setup, *place) {
                 tracing::info!(%endpoint, "the endpoint recovered");
-                let _slow_reader = self.setup.events.try_send(Event::Recovered(endpoint));
+                self.tell(Event::Recovered(endpoint));
             }
         }
     }
@@ -36,7 +36,7 @@ impl Supervisor {
         Ready {
             endpoints: setup.table.endpoint_counts(),
             chunks: setup.table.chunk_counts(),
-            workers: self.workers.len(),
+            workers: self.slots.iter().filter(|slot| slot.thread.is_some()).count(),
             elapsed: setup.started.elapsed(),
             bound,
             failures: self.failures(),
@@ -54,7 +54,7 @@ impl Supervisor {
 
     pub(super) fn picture(&self) -> Picture {
         Picture {
-            workers: self.workers.iter().map(|slot| slot.state).collect(),
+            workers: self.slots.iter().map(|slot| slot.state).collect(),
             chunks: self.setup.table.states().collect(),
         }
     }

@@ -1,0 +1,187 @@
+//! What crashed, what that is charged to, and when it is tried again.
+//!
+//! A listener's crash is charged to its endpoint, one while a chunk is opened
+//! to that chunk, any other to the worker's slot. A part that crashes too often
+//! rests; its siblings stay.
+
+use std::time::{Duration, Instant};
+
+use super::{Desk, Event, Part};
+use crate::actors::orders;
+use crate::actors::protocol::{ListenerCrashed, PartCrashed, WorkerEnded};
+use crate::plan::reach::LocalRoutes;
+use crate::supervision::{Charge, ChunkId, Fault, FaultKind, Place, WorkerState};
+
+impl Desk {
+    fn charge(&mut self, part: Part, now: Instant) -> Charge {
+        let restarts = self.crashes.entry(part).or_default();
+        restarts.charge(&self.setup.policy, now, fastrand::f64())
+    }
+
+    pub(crate) fn listener_crashed(&mut self, crashed: ListenerCrashed, now: Instant) {
+        let ListenerCrashed { place, lease, panic } = crashed;
+        let Some(endpoint) = orders::endpoint_at(&self.setup, place) else { return };
+        if self.drain.is_some() || !self.setup.table.is_present(place, lease) {
+            return;
+        }
+        let fault = Fault::without_errno(FaultKind::ListenerPanic);
+        let charge = self.charge(Part::Endpoint(place), now);
+        let name = endpoint.to_string();
+        match charge {
+            Charge::Restart { after } => {
+                // Anything but a listening endpoint was lost already.
+                let _lost = self.setup.table.listener_crashed(place, fault, now + after);
+                self.setup.restarts.listener();
+            }
+            Charge::Exhausted { probe } => {
+                self.setup.table.quarantine(place, fault, probe.map(|pause| now + pause));
+                self.tell(Event::Quarantined(name.clone()));
+            }
+        }
+        self.report_crash("listener", name, FaultKind::ListenerPanic, panic.clone(), charge);
+        self.tell(Event::ListenerCrashed { endpoint, panic });
+    }
+
+    pub(crate) fn worker_ended(&mut self, ended: WorkerEnded, now: Instant) {
+        let WorkerEnded { worker, epoch, panic } = ended;
+        let lease = self.setup.table.lease_of(worker);
+        let draining = self.drain.is_some();
+        let Some(slot) = self.slot_mut(worker).filter(|slot| slot.epoch == epoch) else { return };
+        slot.addr = None;
+        slot.greeted = true;
+        slot.state = WorkerState::Idle;
+        if draining {
+            return;
+        }
+        let (part, kind) = match lease {
+            Some(lease) => (Part::Chunk(lease.chunk), FaultKind::ChunkPanic),
+            None => (Part::Worker(worker), FaultKind::WorkerPanic),
+        };
+        let charge = self.charge(part, now);
+        let Some(slot) = self.slot_mut(worker) else { return };
+        let (restart_at, poisoned, name) = match (charge, part) {
+            (Charge::Exhausted { probe }, Part::Chunk(chunk)) => {
+                (Some(now), Some((chunk, probe)), chunk.to_string())
+            }
+            (Charge::Exhausted { probe }, _) => {
+                (probe.map(|pause| now + pause), None, worker.to_string())
+            }
+            (Charge::Restart { after }, Part::Chunk(chunk)) => {
+                (Some(now + after), None, chunk.to_string())
+            }
+            (Charge::Restart { after }, _) => (Some(now + after), None, worker.to_string()),
+        };
+        slot.restart_at = restart_at;
+        slot.poisoned = poisoned;
+        self.setup.restarts.worker();
+        let panic = panic.unwrap_or_else(|| "it stopped".to_owned());
+        if matches!(charge, Charge::Exhausted { .. }) {
+            self.tell(Event::Quarantined(name.clone()));
+        }
+        self.report_crash("worker", name, kind, panic.clone(), charge);
+        self.tell(Event::WorkerCrashed { worker, panic });
+    }
+
+    /// A chunk that crashes whoever opens it rests.
+    pub(super) fn quarantine_chunk(
+        &mut self,
+        chunk: ChunkId,
+        probe: Option<Duration>,
+        now: Instant,
+    ) {
+        let fault = Fault::without_errno(FaultKind::ChunkPanic);
+        self.setup.table.quarantine_chunk(chunk, fault, probe.map(|pause| now + pause));
+        if let Some(restarts) = self.crashes.get_mut(&Part::Chunk(chunk)) {
+            restarts.release();
+        }
+    }
+
+    /// A worker's thread has ended: its sessions are gone, its sockets are
+    /// kept by the table, and others open them.
+    pub(super) fn thread_lost(&mut self, index: usize, now: Instant) {
+        let slot = &mut self.slots[index];
+        let worker = slot.id;
+        slot.thread = None;
+        slot.addr = None;
+        slot.state = WorkerState::Idle;
+        slot.silent_since = None;
+        slot.drained = true;
+        if self.drain.is_some() {
+            self.check_drained();
+            return;
+        }
+        if let Some(lease) = self.setup.table.lease_of(worker) {
+            let _present = self.setup.table.revoke(lease, now);
+        }
+        let fault = Fault::without_errno(FaultKind::WorkerLost);
+        let lost = self.setup.table.worker_lost(worker, fault, now);
+        let charge = self.charge(Part::Worker(worker), now);
+        let restart_at = match charge {
+            Charge::Restart { after } => Some(now + after),
+            Charge::Exhausted { probe } => probe.map(|pause| now + pause),
+        };
+        self.slots[index].restart_at = restart_at;
+        self.setup.restarts.worker();
+        let panic = format!("its thread ended with {lost} listeners");
+        self.report_crash("thread", worker.to_string(), FaultKind::WorkerLost, panic, charge);
+        self.tell(Event::WorkerLost(worker));
+        let _ending = self.setup.replace.send(worker);
+    }
+
+    fn report_crash(
+        &self,
+        part: &'static str,
+        name: String,
+        kind: FaultKind,
+        panic: String,
+        charge: Charge,
+    ) {
+        let outlook = match charge {
+            Charge::Restart { .. } => "restarting",
+            Charge::Exhausted { probe: Some(_) } => "quarantined, probed now and then",
+            Charge::Exhausted { probe: None } => "quarantined",
+        };
+        let error_log = self.setup.error_log.clone();
+        let crashed = PartCrashed { part, name, kind, panic, outlook };
+        actix::spawn(async move {
+            let _ending = error_log.deliver(crashed).await;
+        });
+    }
+
+    /// An address may have left while its endpoint was opened: nobody was told.
+    pub(super) fn check_addresses(&mut self, opened: &[Place]) {
+        let Some(routes) = &self.setup.routes else { return };
+        let fault = Fault::without_errno(FaultKind::AddressLost);
+        for place in opened {
+            let index = self.setup.table.endpoint(*place);
+            let Some((group, endpoint)) = self.setup.endpoints.get(index) else { continue };
+            let freebind = self.setup.groups[group].settings.freebind;
+            if !routes.serves(&endpoint, freebind) {
+                let _lost = self.setup.table.address_lost(*place, fault);
+            }
+        }
+    }
+
+    /// Judges every endpoint anew by the machine's present addresses. A socket
+    /// whose address left says nothing by itself, and works again afterwards.
+    pub(crate) fn addresses_changed(&mut self) {
+        let Ok(routes) = LocalRoutes::read() else { return };
+        if self.drain.is_some() || self.setup.routes.as_ref() == Some(&routes) {
+            return;
+        }
+        let fault = Fault::without_errno(FaultKind::AddressLost);
+        let mut back = Vec::new();
+        for (index, (group, endpoint)) in (0..).zip(&self.setup.endpoints) {
+            let place = self.setup.table.place(index);
+            let freebind = self.setup.groups[group].settings.freebind;
+            if !routes.serves(&endpoint, freebind) {
+                // Only one that listened is lost; the others know already.
+                let _others = self.setup.table.address_lost(place, fault);
+            } else if self.setup.table.address_back(place).is_ok() {
+                back.push(place);
+            }
+        }
+        self.setup.routes = Some(routes);
+        self.tell_recovered(&back);
+    }
+}

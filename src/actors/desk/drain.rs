@@ -1,0 +1,67 @@
+//! Draining: thread by thread, in whatever state the tree is.
+//!
+//! Speaks to threads and not to Workers: a Worker may be dead or in
+//! quarantine while its listeners and sessions live.
+
+use std::time::{Duration, Instant};
+
+use super::Desk;
+use crate::actors::local::WorkerLocal;
+use crate::supervision::{DrainReport, WorkerId};
+
+/// A drain under way.
+pub(super) struct Drain {
+    report: DrainReport,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Desk {
+    /// Closes every listener and lets sessions end; says what was there.
+    pub(crate) fn begin_drain(&mut self, timeout: Option<Duration>, now: Instant) -> DrainReport {
+        if let Some(drain) = &self.drain {
+            return drain.report.clone();
+        }
+        let report = DrainReport {
+            endpoints: self.setup.table.endpoint_counts(),
+            chunks: self.setup.table.chunk_counts(),
+            picture: self.picture(),
+            failures: self.failures(),
+        };
+        let deadline = timeout.map(|timeout| now + timeout);
+        self.drain = Some(Drain { report: report.clone(), deadline });
+        // The table's share of each socket goes first: a thread that closes
+        // its own then really closes the port.
+        self.setup.table.close();
+        for (slot, share) in self.slots.iter_mut().zip(&self.setup.shares) {
+            let (worker, share) = (slot.id, share.clone());
+            let told = slot.thread.as_ref().is_some_and(|thread| {
+                thread.spawn_fn(move || WorkerLocal::here(worker, share).drain())
+            });
+            slot.drained = !told;
+        }
+        self.check_drained();
+        report
+    }
+
+    pub(crate) fn worker_drained(&mut self, worker: WorkerId) {
+        if let Some(slot) = self.slot_mut(worker) {
+            slot.drained = true;
+        }
+        self.check_drained();
+    }
+
+    /// Tells the service when the last thread is empty.
+    pub(super) fn check_drained(&self) {
+        if self.drain.is_some() && self.slots.iter().all(|slot| slot.drained) {
+            self.setup.drained.send_replace(true);
+        }
+    }
+
+    /// Ends a drain whose deadline has passed.
+    pub(super) fn check_deadline(&self, now: Instant) {
+        let deadline = self.drain.as_ref().and_then(|drain| drain.deadline);
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            self.setup.drained.send_replace(true);
+        }
+    }
+}

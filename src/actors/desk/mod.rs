@@ -1,0 +1,179 @@
+//! The desk: all that the Supervisor knows and decides about the tree.
+//!
+//! Owns the chunk table and one slot a worker. Outlives the Supervisor: the
+//! service lends it to one after another. Decisions about states are the
+//! table's; decisions about crashes are [`crash`]'s.
+
+mod crash;
+mod dispatch;
+mod drain;
+mod reports;
+mod slot;
+mod story;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::ArbiterHandle;
+use tokio::sync::{mpsc, watch};
+
+use super::error_log::ErrorLog;
+use super::link::Link;
+use super::protocol::GroupRuntime;
+use super::share::WorkerShare;
+use crate::net::bind::Bound;
+use crate::plan::endpoints::PlanEndpoints;
+use crate::plan::reach::LocalRoutes;
+use crate::spec::Endpoint;
+use crate::supervision::{
+    Board, ChunkId, ChunkTable, Coverage, Place, Ready, RestartCounters, RestartPolicy, Restarts,
+    WorkerId, WorkerState,
+};
+use drain::Drain;
+use slot::WorkerSlot;
+
+/// Event, Supervisor → service: something that its owner may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// An endpoint that had failed listens.
+    Recovered(Endpoint),
+    /// A listener's actor panicked; its endpoint is served again after a while.
+    ListenerCrashed {
+        /// Which endpoint.
+        endpoint: Endpoint,
+        /// The panic's message.
+        panic: String,
+    },
+    /// A worker's actor panicked, with this message.
+    WorkerCrashed {
+        /// Which worker.
+        worker: WorkerId,
+        /// The panic's message.
+        panic: String,
+    },
+    /// A worker's thread ended and is replaced; its sessions are gone.
+    WorkerLost(WorkerId),
+    /// A worker does not answer. Its thread lives, so it is not replaced.
+    WorkerHung(WorkerId),
+    /// A part crashed too often and rests until it is probed or released.
+    Quarantined(String),
+}
+
+/// A part of the tree that restarts are charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    Endpoint(Place),
+    Chunk(ChunkId),
+    Worker(WorkerId),
+}
+
+/// Everything that a desk is made of.
+pub(crate) struct Setup {
+    pub(crate) endpoints: PlanEndpoints,
+    /// In the plan's order.
+    pub(crate) groups: Vec<Arc<GroupRuntime>>,
+    pub(crate) table: ChunkTable<Bound>,
+    pub(crate) coverage: Coverage,
+    /// `SO_RCVBUF` of UDP sockets; `None` = the kernel's default.
+    pub(crate) receive_buffer: Option<u32>,
+    /// How long `ready` waits for undecided endpoints; `None` = until all are.
+    pub(crate) wait: Option<Duration>,
+    pub(crate) started: Instant,
+    pub(crate) board: Arc<Board>,
+    pub(crate) restarts: Arc<RestartCounters>,
+    pub(crate) policy: RestartPolicy,
+    pub(crate) routes: Option<LocalRoutes>,
+    pub(crate) ready: watch::Sender<Option<Ready>>,
+    /// Set when a drain is over.
+    pub(crate) drained: watch::Sender<bool>,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) error_log: Link<ErrorLog>,
+    /// Asks the service for a new thread where one has ended.
+    pub(crate) replace: mpsc::UnboundedSender<WorkerId>,
+    /// What each worker is given, by number from 1.
+    pub(crate) shares: Vec<WorkerShare>,
+}
+
+/// The Supervisor's knowledge; see the module.
+pub(crate) struct Desk {
+    pub(super) setup: Setup,
+    slots: Vec<WorkerSlot>,
+    /// Chunks are stacked and may be given out.
+    begun: bool,
+    /// Counts Workers, so that no two are taken for one.
+    epochs: u64,
+    /// A shortage was met and not judged: nothing is leased until then.
+    awaits_verdict: bool,
+    /// Nothing is leased before: the machine is short of something.
+    paused_until: Option<Instant>,
+    /// When failures that found the error log's mailbox full are sent again.
+    resend_at: Option<Instant>,
+    ready_at: Option<Instant>,
+    heartbeat_at: Option<Instant>,
+    crashes: HashMap<Part, Restarts>,
+    drain: Option<Drain>,
+}
+
+impl Desk {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let slots = (1..).take(setup.shares.len()).map(|id| WorkerSlot::new(WorkerId(id)));
+        Self {
+            slots: slots.collect(),
+            setup,
+            begun: false,
+            epochs: 0,
+            awaits_verdict: false,
+            paused_until: None,
+            resend_at: None,
+            ready_at: None,
+            heartbeat_at: None,
+            crashes: HashMap::new(),
+            drain: None,
+        }
+    }
+
+    /// A thread is there for this worker: starts its Worker.
+    pub(crate) fn attach(&mut self, worker: WorkerId, thread: ArbiterHandle, now: Instant) {
+        let draining = self.drain.is_some();
+        if let Some(slot) = self.slot_mut(worker) {
+            slot.thread = Some(thread);
+            slot.drained = draining;
+            slot.restart_at = Some(slot.restart_at.map_or(now, |due| due.max(now)));
+        }
+    }
+
+    /// Stacks the chunks; from here on they are given out.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        if self.begun {
+            return;
+        }
+        self.begun = true;
+        self.setup.table.stack_all();
+        self.ready_at = self.setup.wait.map(|wait| now + wait);
+        self.heartbeat_at = Some(now + slot::HEARTBEAT);
+    }
+
+    /// A Supervisor begins: what its predecessor was about to do when it died
+    /// is done again.
+    pub(crate) fn take_over(&mut self, now: Instant) {
+        for slot in &self.slots {
+            let Some(lease) = self.setup.table.lease_of(slot.id) else { continue };
+            // Granted, and never sent: a Worker that got it is processing it,
+            // and one that died with it is adopted from.
+            if slot.addr.is_some() && slot.state != WorkerState::Processing(lease.chunk) {
+                let _present = self.setup.table.revoke(lease, now);
+            }
+        }
+        self.addresses_changed();
+    }
+
+    fn slot_mut(&mut self, worker: WorkerId) -> Option<&mut WorkerSlot> {
+        self.slots.iter_mut().find(|slot| slot.id == worker)
+    }
+
+    fn tell(&self, event: Event) {
+        let _slow_reader = self.setup.events.try_send(event);
+    }
+}

@@ -1,0 +1,102 @@
+//! What workers report and what the error log decides.
+
+use std::time::{Duration, Instant};
+
+use super::Desk;
+use crate::actors::orders;
+use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, ListenerFailed, Outcomes};
+use crate::net::bind::Bound;
+use crate::supervision::{ChunkId, FaultClass, Lease, Outcome, Place, Verdict, WorkerState};
+
+/// Pause before failures that found the error log's mailbox full are sent again.
+const AGAIN: Duration = Duration::from_millis(250);
+
+impl Desk {
+    pub(crate) fn take_report(&mut self, lease: Lease, outcomes: Outcomes, now: Instant) {
+        if self.drain.is_some() {
+            return;
+        }
+        let opened: Vec<_> = outcomes
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, Outcome::Opened { .. }))
+            .map(|(slot, _)| Place { chunk: lease.chunk, slot: *slot })
+            .collect();
+        let short = outcomes.iter().any(|(_, outcome)| is_shortage(outcome));
+        match self.setup.table.finish(lease, outcomes, now) {
+            Ok(recovered) => {
+                // What comes next would meet it too: the verdict says how long to pause.
+                self.awaits_verdict |= short;
+                if let Some(slot) = self.slot_mut(lease.worker) {
+                    slot.state = WorkerState::Idle;
+                }
+                self.tell_recovered(&recovered);
+                self.check_addresses(&opened);
+                self.send_failures(lease.chunk, now);
+            }
+            Err(refused) => tracing::warn!(%refused, ?lease, "a report was refused"),
+        }
+    }
+
+    pub(crate) fn listener_failed(&mut self, failed: ListenerFailed, now: Instant) {
+        let ListenerFailed { place, lease, fault } = failed;
+        if self.setup.table.is_present(place, lease)
+            && self.setup.table.listener_lost(place, fault).is_ok()
+        {
+            self.send_failures(place.chunk, now);
+        }
+    }
+
+    pub(crate) fn failures_judged(&mut self, judged: FailuresJudged, now: Instant) {
+        self.awaits_verdict = false;
+        for (place, verdict) in judged.verdicts {
+            self.setup.table.verdict(place, verdict, now);
+            if let Verdict::Pause(delay) = verdict {
+                self.paused_until = self.paused_until.max(Some(now + delay));
+            }
+        }
+    }
+
+    /// The error log that was asked is gone: asks its successor.
+    pub(crate) fn error_log_returned(&mut self, now: Instant) {
+        self.setup.table.ask_again();
+        self.send_all_failures(now);
+    }
+
+    fn send_all_failures(&mut self, now: Instant) {
+        for chunk in self.setup.table.chunk_ids() {
+            self.send_failures(chunk, now);
+        }
+    }
+
+    /// Sends what could not be sent before.
+    pub(super) fn resend(&mut self, now: Instant) {
+        if self.resend_at.is_some_and(|due| due <= now) {
+            self.resend_at = None;
+            self.send_all_failures(now);
+        }
+    }
+
+    /// Puts a chunk's new failures to the error log; after a while, when its
+    /// mailbox is full.
+    fn send_failures(&mut self, chunk: ChunkId, now: Instant) {
+        let named = self.setup.table.unjudged(chunk).filter_map(|(place, fault, attempts)| {
+            let endpoint = orders::endpoint_at(&self.setup, place)?;
+            Some(Failure { place, endpoint, fault, attempts })
+        });
+        let failures: Vec<_> = named.collect();
+        if failures.is_empty() || self.drain.is_some() {
+            return;
+        }
+        let order = JudgeFailures { chunk, failures };
+        let sent = self.setup.error_log.current().map(|log| log.try_send(order));
+        if let Some(Ok(())) = sent {
+            self.setup.table.asked(chunk);
+        } else {
+            self.resend_at.get_or_insert(now + AGAIN);
+        }
+    }
+}
+
+fn is_shortage(outcome: &Outcome<Bound>) -> bool {
+    matches!(outcome, Outcome::Failed(fault) if fault.class() == FaultClass::Resource)
+}

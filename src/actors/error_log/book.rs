@@ -1,0 +1,185 @@
+//! The error log's book: counts by kind, verdicts, and lines within a budget.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, PartCrashed, SessionFailed};
+use crate::spec::{Endpoint, compress};
+use crate::supervision::{
+    ErrorReport, Fault, FaultClass, FaultKind, LineBudget, RetryPolicy, Verdict,
+};
+
+/// Longest list of endpoints in a log line. Unit: characters.
+const NAMED: usize = 200;
+/// Most lines a second that failures may write; more are counted.
+const LINES_A_SECOND: u32 = 20;
+
+/// What the error log knows.
+pub(crate) struct Book {
+    policy: RetryPolicy,
+    by_kind: BTreeMap<FaultKind, u64>,
+    logged: u64,
+    /// Session failures that did not fit into the queue.
+    dropped: Arc<AtomicU64>,
+    /// Session failures on their way; bounded by its capacity.
+    pub(super) queue: mpsc::Receiver<SessionFailed>,
+    sessions: BTreeMap<FaultKind, SessionBatch>,
+    lines: LineBudget,
+    /// When a shortage was logged last.
+    shortage: Option<Instant>,
+}
+
+/// Session failures of one kind that were not written to the log yet.
+struct SessionBatch {
+    count: u64,
+    last: SessionFailed,
+}
+
+impl Book {
+    pub(crate) fn new(
+        policy: RetryPolicy,
+        queue: mpsc::Receiver<SessionFailed>,
+        dropped: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            policy,
+            by_kind: BTreeMap::new(),
+            logged: 0,
+            dropped,
+            queue,
+            sessions: BTreeMap::new(),
+            lines: LineBudget::new(LINES_A_SECOND),
+            shortage: None,
+        }
+    }
+
+    /// Logs a batch of failures and decides what becomes of each.
+    pub(super) fn judge(
+        &mut self,
+        order: &JudgeFailures,
+        chance: f64,
+        now: Instant,
+    ) -> FailuresJudged {
+        let mut groups: BTreeMap<(Fault, &str), Vec<Endpoint>> = BTreeMap::new();
+        let mut verdicts = Vec::with_capacity(order.failures.len());
+        for Failure { place, endpoint, fault, attempts } in &order.failures {
+            self.count(fault.kind);
+            // One draw for the batch: what failed together is retried together.
+            let verdict = self.policy.judge(*fault, *attempts, chance);
+            groups.entry((*fault, outlook(verdict))).or_default().push(*endpoint);
+            verdicts.push((*place, verdict));
+        }
+        for ((fault, outlook), endpoints) in groups {
+            if !self.is_news(fault, now) || !self.may_write(now) {
+                continue;
+            }
+            tracing::warn!(
+                chunk = %order.chunk,
+                kind = fault.kind.as_str(),
+                count = endpoints.len(),
+                endpoints = compress(endpoints, NAMED),
+                outlook,
+                "endpoints do not listen: {}",
+                fault.explain()
+            );
+        }
+        FailuresJudged { verdicts }
+    }
+
+    /// Logs that a part of the tree crashed.
+    pub(super) fn part_crashed(&mut self, crashed: &PartCrashed, now: Instant) {
+        self.count(crashed.kind);
+        if self.may_write(now) {
+            tracing::error!(
+                part = crashed.part,
+                name = crashed.name,
+                panic = crashed.panic,
+                outlook = crashed.outlook,
+                "a part of the tree crashed"
+            );
+        }
+    }
+
+    pub(super) fn session_failed(&mut self, failed: SessionFailed) {
+        let kind = failed.fault.kind;
+        self.count(kind);
+        match self.sessions.get_mut(&kind) {
+            Some(batch) => {
+                batch.count += 1;
+                batch.last = failed;
+            }
+            None => {
+                self.sessions.insert(kind, SessionBatch { count: 1, last: failed });
+            }
+        }
+    }
+
+    /// Writes a line for each kind of session failure since the last time.
+    pub(super) fn flush(&mut self, now: Instant) {
+        for (kind, SessionBatch { count, last }) in std::mem::take(&mut self.sessions) {
+            let (kind, endpoint, peer) = (kind.as_str(), last.endpoint, last.peer);
+            match last.panic {
+                Some(panic) if self.may_write(now) => {
+                    tracing::error!(kind, count, %endpoint, %peer, panic, "sessions panicked; the last one is named");
+                }
+                Some(_) => {}
+                None => {
+                    tracing::debug!(kind, count, %endpoint, %peer, "sessions failed; the last one is named");
+                }
+            }
+        }
+    }
+
+    /// Everything that was logged, also what is still in the queue.
+    pub(super) fn report(&mut self, now: Instant) -> ErrorReport {
+        while let Ok(failed) = self.queue.try_recv() {
+            self.session_failed(failed);
+        }
+        self.flush(now);
+        ErrorReport {
+            logged: self.logged,
+            dropped: self.dropped.load(Ordering::Relaxed),
+            by_kind: self.by_kind.clone(),
+        }
+    }
+
+    fn count(&mut self, kind: FaultKind) {
+        self.logged += 1;
+        *self.by_kind.entry(kind).or_default() += 1;
+    }
+
+    /// False for a shortage that was logged within the last second: it comes
+    /// back after each pause.
+    fn is_news(&mut self, fault: Fault, now: Instant) -> bool {
+        if fault.class() != FaultClass::Resource {
+            return true;
+        }
+        let second = Duration::from_secs(1);
+        let news = self.shortage.is_none_or(|logged| now.duration_since(logged) >= second);
+        if news {
+            self.shortage = Some(now);
+        }
+        news
+    }
+
+    fn may_write(&mut self, now: Instant) -> bool {
+        let turn = self.lines.take(now);
+        if let Some(suppressed) = turn.suppressed {
+            tracing::warn!(suppressed, "more failures were counted than written");
+        }
+        turn.granted
+    }
+}
+
+const fn outlook(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::RetryAfter(_) => "retrying",
+        Verdict::Pause(_) => "waiting for resources",
+        Verdict::Quarantine { probe: Some(_) } => "quarantined, probed now and then",
+        Verdict::Quarantine { probe: None } => "quarantined",
+    }
+}

@@ -1,0 +1,59 @@
+//! Poison for what lives on a worker's thread. For tests alone.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::{HERE, ListenerAddr, WorkerLocal};
+use crate::actors::poison::Poison;
+
+impl WorkerLocal {
+    /// The state of this thread, if a worker ever ran on it.
+    pub(crate) fn known() -> Option<Rc<Self>> {
+        HERE.with_borrow(Option::clone)
+    }
+
+    /// Poisons the session with this peer.
+    pub(crate) fn poison_session(&self, peer: SocketAddr) {
+        for (_, entry) in self.sessions.borrow().iter() {
+            if entry.peer == peer {
+                let _gone = entry.addr.try_send(Poison);
+            }
+        }
+    }
+
+    /// Poisons the listener of this endpoint.
+    pub(crate) fn poison_listener(&self, endpoint: SocketAddr, tcp: bool) {
+        for entry in self.listeners.borrow().values() {
+            match &entry.addr {
+                ListenerAddr::Tcp(addr) if tcp && entry.socket.local_addr() == endpoint => {
+                    let _gone = addr.try_send(Poison);
+                }
+                ListenerAddr::Udp(addr) if !tcp && entry.socket.local_addr() == endpoint => {
+                    let _gone = addr.try_send(Poison);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Poisons one session or, where there is none, one listener.
+    pub(crate) fn poison_any(&self, listener: bool) {
+        let sessions = self.sessions.borrow();
+        if !listener && !sessions.is_empty() {
+            let nth = fastrand::usize(..sessions.len());
+            if let Some((_, entry)) = sessions.iter().nth(nth) {
+                let _gone = entry.addr.try_send(Poison);
+            }
+            return;
+        }
+        let listeners = self.listeners.borrow();
+        if !listeners.is_empty() {
+            let nth = fastrand::usize(..listeners.len());
+            match listeners.values().nth(nth).map(|entry| &entry.addr) {
+                Some(ListenerAddr::Tcp(addr)) => drop(addr.try_send(Poison)),
+                Some(ListenerAddr::Udp(addr)) => drop(addr.try_send(Poison)),
+                None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The guardian: keeps what the Supervisor and the ErrorLog know, and gives it
+//! to a successor when one of them dies; owns the worker threads.
+//!
+//! A future on the service's thread, not an actor: nothing that it calls is
+//! meant to panic, and nothing is left to restart it.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix::{Handler, Message};
+use actix_rt::Arbiter;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::actors::desk::Desk;
+use crate::actors::error_log::{Book, ErrorLog};
+use crate::actors::link::{Link, LinkTarget};
+use crate::actors::protocol::{AddressesChanged, AttachThread, ErrorLogReturned, PartCrashed};
+use crate::actors::supervisor::Supervisor;
+use crate::actors::watch::{Ended, start_watched};
+use crate::net::host::address_watch::AddressWatch;
+use crate::supervision::{Charge, FaultKind, RestartPolicy, Restarts, WorkerId};
+
+/// Pause before a thread that the system refused is asked for again, and the
+/// longest one before a Supervisor or ErrorLog that keeps dying comes back.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// An actor that the guardian itself brings back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Supervisor,
+    ErrorLog,
+}
+
+/// Something that the guardian has to do.
+#[derive(Debug)]
+enum Task {
+    Ended(Role, Ended),
+    Start(Role),
+    StartThread(WorkerId),
+}
+
+/// What a guardian is given.
+pub(super) struct Charges {
+    pub(super) desk: Rc<RefCell<Desk>>,
+    pub(super) book: Rc<RefCell<Book>>,
+    pub(super) supervisor: (LinkTarget<Supervisor>, Link<Supervisor>),
+    pub(super) error_log: (LinkTarget<ErrorLog>, Link<ErrorLog>),
+    /// Workers whose threads have ended.
+    pub(super) replace: mpsc::UnboundedReceiver<WorkerId>,
+    pub(super) policy: RestartPolicy,
+    pub(super) workers: usize,
+}
+
+/// See the module.
+pub(super) struct Guardian {
+    charges: Charges,
+    tasks: mpsc::UnboundedSender<Task>,
+    inbox: mpsc::UnboundedReceiver<Task>,
+    threads: Vec<Option<Arbiter>>,
+    joining: Vec<JoinHandle<bool>>,
+    addresses: Option<AddressWatch>,
+    crashes: [Restarts; 2],
+}
+
+impl Guardian {
+    /// Starts the ErrorLog, the Supervisor and a thread for each worker.
+    ///
+    /// # Errors
+    /// When not even one thread could be had.
+    pub(super) fn start(charges: Charges) -> io::Result<Self> {
+        let (tasks, inbox) = mpsc::unbounded_channel();
+        let addresses = AddressWatch::open();
+        if let Err(error) = &addresses {
+            tracing::warn!(%error, "addresses that leave are not noticed");
+        }
+        let threads = (0..charges.workers).map(|_| None).collect();
+        let crashes = [Restarts::default(), Restarts::default()];
+        let mut guardian = Self {
+            charges,
+            tasks,
+            inbox,
+            threads,
+            joining: Vec::new(),
+            addresses: addresses.ok(),
+            crashes,
+        };
+        guardian.start_role(Role::ErrorLog);
+        guardian.start_role(Role::Supervisor);
+        let mut refused = None;
+        for worker in (1..).take(guardian.threads.len()).map(WorkerId) {
+            if let Err(error) = guardian.start_thread(worker) {
+                refused = Some(error);
+            }
+        }
+        match refused {
+            Some(error) if guardian.threads.iter().all(Option::is_none) => Err(error),
+            _ => Ok(guardian),
+        }
+    }
+
+    /// Brings back whatever dies, for ever. May be dropped and called again.
+    pub(super) async fn watch(&mut self) {
+        loop {
+            tokio::select! {
+                Some(task) = self.inbox.recv() => self.perform(task),
+                Some(worker) = self.charges.replace.recv() => self.replace_thread(worker),
+                () = changed(&mut self.addresses) => self.tell(AddressesChanged),
+            }
+        }
+    }
+
+    /// Tells the Supervisor. Waits for nobody: where it is dead, it is for the
+    /// guardian to bring it back.
+    fn tell<M>(&self, message: M)
+    where
+        M: Message + Clone + Send + 'static,
+        M::Result: Send,
+        Supervisor: Handler<M>,
+    {
+        let supervisor = self.charges.supervisor.1.clone();
+        actix::spawn(async move {
+            let _ending = supervisor.deliver(message).await;
+        });
+    }
+
+    /// Stops every thread, joins it, and says whether all ended well. What
+    /// still ran there is dropped.
+    pub(super) async fn join_threads(&mut self) -> bool {
+        let threads: Vec<_> = self.threads.iter_mut().filter_map(Option::take).collect();
+        for thread in threads {
+            thread.stop();
+            self.join(thread);
+        }
+        let mut all_well = true;
+        for joining in self.joining.drain(..) {
+            all_well &= joining.await.unwrap_or(false);
+        }
+        all_well
+    }
+
+    /// The thread of a worker.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn thread(&self, worker: WorkerId) -> Option<actix_rt::ArbiterHandle> {
+        self.threads.get(usize::from(worker.0) - 1)?.as_ref().map(Arbiter::handle)
+    }
+
+    /// The threads of all workers.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn handles(&self) -> Vec<actix_rt::ArbiterHandle> {
+        self.threads.iter().flatten().map(Arbiter::handle).collect()
+    }
+
+    /// Makes a Worker panic.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn poison_worker(&self, worker: WorkerId) {
+        self.charges.desk.borrow().poison_worker(worker);
+    }
+
+    fn perform(&mut self, task: Task) {
+        match task {
+            Task::Start(role) => {
+                self.start_role(role);
+                if role == Role::ErrorLog {
+                    self.tell(ErrorLogReturned);
+                }
+            }
+            Task::StartThread(worker) => {
+                let _asked_again = self.start_thread(worker);
+            }
+            Task::Ended(role, ended) => self.role_ended(role, ended),
+        }
+    }
+
+    fn start_role(&self, role: Role) {
+        let tasks = self.tasks.clone();
+        let tell = move |ended| {
+            let _ending = tasks.send(Task::Ended(role, ended));
+        };
+        let Charges { desk, book, supervisor, error_log, .. } = &self.charges;
+        match role {
+            Role::Supervisor => {
+                supervisor.0.lead_to(start_watched(Supervisor::new(Rc::clone(desk)), tell));
+            }
+            Role::ErrorLog => {
+                let log = ErrorLog::new(Rc::clone(book), supervisor.1.clone());
+                error_log.0.lead_to(start_watched(log, tell));
+            }
+        }
+    }
+
+    /// It comes back, however often it dies: without it nothing is supervised.
+    fn role_ended(&mut self, role: Role, ended: Ended) {
+        let crashes = &mut self.crashes[role as usize];
+        let charge = crashes.charge(&self.charges.policy, Instant::now(), fastrand::f64());
+        let after = match charge {
+            Charge::Restart { after } => after.min(AGAIN),
+            Charge::Exhausted { .. } => {
+                crashes.release();
+                AGAIN
+            }
+        };
+        let panic = match ended {
+            Ended::Stopped => "it stopped".to_owned(),
+            Ended::Panicked(message) => message,
+        };
+        let (part, kind) = match role {
+            Role::Supervisor => ("supervisor", FaultKind::SupervisorPanic),
+            Role::ErrorLog => ("error log", FaultKind::ErrorLogPanic),
+        };
+        self.later(after, Task::Start(role));
+        let crashed =
+            PartCrashed { part, name: part.to_owned(), kind, panic, outlook: "restarting" };
+        let error_log = self.charges.error_log.1.clone();
+        actix::spawn(async move {
+            let _ending = error_log.deliver(crashed).await;
+        });
+    }
+
+    fn later(&self, after: Duration, task: Task) {
+        let tasks = self.tasks.clone();
+        actix::spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ending = tasks.send(task);
+        });
+    }
+
+    /// Starts a thread for the worker; where the system refuses, asks again
+    /// after a while.
+    fn start_thread(&mut self, worker: WorkerId) -> io::Result<()> {
+        let arbiter = Arbiter::try_new().inspect_err(|error| {
+            tracing::warn!(%worker, %error, "no thread for the worker; asking again");
+            self.later(AGAIN, Task::StartThread(worker));
+        })?;
+        let thread = arbiter.handle();
+        if let Some(slot) = self.threads.get_mut(usize::from(worker.0) - 1) {
+            *slot = Some(arbiter);
+        }
+        self.tell(AttachThread { worker, thread });
+        Ok(())
+    }
+
+    fn replace_thread(&mut self, worker: WorkerId) {
+        let ended = self.threads.get_mut(usize::from(worker.0) - 1).and_then(Option::take);
+        if let Some(ended) = ended {
+            self.join(ended);
+        }
+        let _asked_again = self.start_thread(worker);
+    }
+
+    /// Joins off this thread: the one that ends may take its time.
+    fn join(&mut self, thread: Arbiter) {
+        self.joining.retain(|joining| !joining.is_finished());
+        self.joining.push(tokio::task::spawn_blocking(move || thread.join().is_ok()));
+    }
+}
+
+/// Waits for a change of the machine's addresses; for ever where none is told.
+async fn changed(addresses: &mut Option<AddressWatch>) {
+    if let Some(watch) = addresses {
+        match watch.changed().await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "addresses that leave are noticed no more"),
+        }
+    }
+    *addresses = None;
+    std::future::pending().await
+}

@@ -1,0 +1,245 @@
+//! Crashes of every part of the tree: what dies comes back, and nobody else notices.
+//!
+//! In process, through the library, with faults on demand.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use ipcow::config::{Config, load_str};
+use ipcow::service::{Event, Injection, Service, ServiceHandle, Summary};
+use ipcow::spec::{Endpoint, Protocol};
+use ipcow::supervision::{FaultKind, Ready, WorkerId};
+
+use crate::common::{DEADLINE, connect, echo_tcp, echo_udp, eventually, read_to_fin, udp_client};
+
+/// Restarts often enough that no test runs out of them by accident.
+const PATIENT: &str = "[supervision]\nmax_restarts = 1000\n[retry]\nmax_backoff_ms = 100";
+
+fn config(keys: &str) -> Config {
+    let mut config = load_str("test", &format!("# Keys:\n{keys}")).expect("legal keys").config;
+    config.groups.clear();
+    config
+}
+
+fn start(keys: &str, spec: &str) -> ServiceHandle {
+    let builder = Service::builder().config(config(keys)).listen(spec).expect("a legal spec");
+    builder.build().expect("a plan").start().expect("threads")
+}
+
+fn bound(ready: &Ready, protocol: Protocol) -> Vec<Endpoint> {
+    ready.bound.iter().copied().filter(|endpoint| endpoint.protocol == protocol).collect()
+}
+
+fn assert_closed_books(summary: &Summary) {
+    let totals = &summary.totals;
+    let ended = totals.closed + totals.failed + totals.forced;
+    assert_eq!((totals.accepted, totals.active()), (ended, 0), "{summary:?}");
+}
+
+async fn event(handle: &mut ServiceHandle, wanted: impl Fn(&Event) -> bool) {
+    let found = async {
+        loop {
+            let event = handle.next_event().await.expect("the service runs");
+            if wanted(&event) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, found).await.expect("the event comes");
+}
+
+/// Open sessions that echo until somebody disturbs them.
+fn sessions(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
+    (0..count)
+        .map(|_| {
+            let mut client = connect(addr);
+            echo_tcp(&mut client, b"hello");
+            client
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_panicked_session_only_frees_its_slot() {
+    let handle = start("", "127.0.0.1:0");
+    let ready = handle.wait_ready().await.expect("it runs");
+    let addr = bound(&ready, Protocol::Tcp)[0].socket_addr();
+    let mut clients = sessions(addr, 40);
+    let doomed: Vec<_> = clients.drain(..20).collect();
+    for client in &doomed {
+        handle.inject(Injection::PanicSession(client.local_addr().expect("an address")));
+    }
+    assert!(eventually(DEADLINE, || handle.snapshot().totals.failed == 20));
+    for mut client in doomed {
+        read_to_fin(&mut client);
+    }
+    for client in &mut clients {
+        echo_tcp(client, b"undisturbed");
+    }
+    drop(clients);
+    let summary = handle.shutdown().await.expect("it drains");
+    assert_closed_books(&summary);
+    assert_eq!(summary.errors.by_kind[&FaultKind::SessionPanic], 20);
+}
+
+#[tokio::test]
+async fn a_panicked_listener_serves_again_from_the_same_socket_and_its_sessions_live_on() {
+    let mut handle = start("", "both://127.0.0.1:0");
+    let ready = handle.wait_ready().await.expect("it runs");
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let endpoint = bound(&ready, protocol)[0];
+        let addr = endpoint.socket_addr();
+        let mut before = (protocol == Protocol::Tcp).then(|| sessions(addr, 3));
+        handle.inject(Injection::PanicListener(endpoint));
+        event(&mut handle, |event| matches!(event, Event::ListenerCrashed { .. })).await;
+        let began = Instant::now();
+        event(&mut handle, |event| *event == Event::Recovered(endpoint)).await;
+        assert!(began.elapsed() < Duration::from_secs(2));
+        match &mut before {
+            Some(clients) => {
+                clients.extend(sessions(addr, 1));
+                clients.iter_mut().for_each(|client| echo_tcp(client, b"as before"));
+            }
+            None => echo_udp(&udp_client(addr), b"as before"),
+        }
+    }
+    let summary = handle.shutdown().await.expect("it drains");
+    assert_closed_books(&summary);
+    assert_eq!((summary.restarts.listeners, summary.totals.failed), (2, 0));
+}
+
+#[tokio::test]
+async fn a_panicked_worker_is_replaced_and_not_one_session_notices() {
+    let mut handle = start("[threads]\nworkers = 2", "both://127.0.0.1:0x8");
+    let ready = handle.wait_ready().await.expect("it runs");
+    let endpoints = bound(&ready, Protocol::Tcp);
+    let mut clients: Vec<_> =
+        endpoints.iter().flat_map(|endpoint| sessions(endpoint.socket_addr(), 2)).collect();
+    for worker in [WorkerId(1), WorkerId(2)] {
+        handle.inject(Injection::PanicWorker(worker));
+        event(&mut handle, |event| matches!(event, Event::WorkerCrashed { .. })).await;
+    }
+    for client in &mut clients {
+        echo_tcp(client, b"undisturbed");
+    }
+    for endpoint in &endpoints {
+        clients.extend(sessions(endpoint.socket_addr(), 1));
+    }
+    assert_eq!(handle.snapshot().endpoints.listening, 16);
+    drop(clients);
+    let summary = handle.shutdown().await.expect("it drains");
+    assert_closed_books(&summary);
+    assert_eq!((summary.restarts.workers, summary.totals.failed), (2, 0));
+    assert_eq!(summary.errors.by_kind[&FaultKind::WorkerPanic], 2);
+}
+
+#[tokio::test]
+async fn a_thread_that_ends_is_replaced_and_only_its_own_sessions_are_lost() {
+    let mut handle = start("[threads]\nworkers = 2", "127.0.0.1:0x8");
+    let ready = handle.wait_ready().await.expect("it runs");
+    let endpoints = bound(&ready, Protocol::Tcp);
+    // Chunk 1 is one worker's, chunk 2 the other's: four endpoints each.
+    let mut clients: Vec<_> =
+        endpoints.iter().flat_map(|endpoint| sessions(endpoint.socket_addr(), 1)).collect();
+    handle.inject(Injection::EndThread(WorkerId(1)));
+    event(&mut handle, |event| *event == Event::WorkerLost(WorkerId(1))).await;
+    assert!(eventually(DEADLINE, || {
+        let snapshot = handle.snapshot();
+        snapshot.endpoints.listening == 8 && snapshot.chunks.completed == 2
+    }));
+    assert_eq!(handle.snapshot().totals.failed, 4);
+    let alive = clients
+        .iter_mut()
+        .filter_map(|client| client.write_all(b"?").ok().map(|()| client))
+        .filter(|client| {
+            use std::io::Read;
+            let mut answer = [0];
+            matches!((&**client).read(&mut answer), Ok(1))
+        })
+        .count();
+    assert_eq!(alive, 4);
+    for endpoint in &endpoints {
+        sessions(endpoint.socket_addr(), 2);
+    }
+    drop(clients);
+    let summary = handle.shutdown().await.expect("it drains");
+    assert_closed_books(&summary);
+}
+
+#[tokio::test]
+async fn the_supervisor_and_the_error_log_die_and_come_back_with_what_they_knew() {
+    let mut handle = start(PATIENT, "both://127.0.0.1:0x4");
+    let ready = handle.wait_ready().await.expect("it runs");
+    let endpoint = bound(&ready, Protocol::Tcp)[0];
+    let mut clients = sessions(endpoint.socket_addr(), 5);
+    for _ in 0..3 {
+        handle.inject(Injection::PanicSupervisor);
+        handle.inject(Injection::PanicErrorLog);
+        // The successor knows the endpoint, its lease and its socket.
+        handle.inject(Injection::PanicListener(endpoint));
+        event(&mut handle, |event| *event == Event::Recovered(endpoint)).await;
+    }
+    for client in &mut clients {
+        echo_tcp(client, b"undisturbed");
+    }
+    assert_eq!(handle.snapshot().endpoints.listening, 8);
+    drop(clients);
+    let summary = handle.shutdown().await.expect("it drains");
+    assert_closed_books(&summary);
+    assert_eq!(summary.errors.by_kind[&FaultKind::SupervisorPanic], 3);
+    assert_eq!(summary.errors.by_kind[&FaultKind::ErrorLogPanic], 3);
+}
+
+#[tokio::test]
+async fn a_listener_that_keeps_crashing_is_quarantined_and_its_siblings_stay() {
+    let keys = "[supervision]\nmax_restarts = 2\n[retry]\ninitial_backoff_ms = 1\n\
+                quarantine_probe_secs = 0";
+    let mut handle = start(keys, "127.0.0.1:0x3");
+    let ready = handle.wait_ready().await.expect("it runs");
+    let endpoints = bound(&ready, Protocol::Tcp);
+    for _ in 0..2 {
+        handle.inject(Injection::PanicListener(endpoints[0]));
+        event(&mut handle, |event| *event == Event::Recovered(endpoints[0])).await;
+    }
+    handle.inject(Injection::PanicListener(endpoints[0]));
+    event(&mut handle, |event| matches!(event, Event::Quarantined(_))).await;
+    assert!(eventually(DEADLINE, || handle.snapshot().endpoints.quarantined == 1));
+    assert!(eventually(DEADLINE, || TcpStream::connect(endpoints[0].socket_addr()).is_err()));
+    for endpoint in &endpoints[1..] {
+        sessions(endpoint.socket_addr(), 1);
+    }
+    let summary = handle.shutdown().await.expect("it drains");
+    assert_eq!((summary.drain.chunks.error, summary.restarts.listeners), (1, 2));
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_is_seen_and_not_replaced() {
+    let mut handle = start("[threads]\nworkers = 2", "127.0.0.1:0x2");
+    handle.wait_ready().await.expect("it runs");
+    handle.inject(Injection::Hang(WorkerId(2), Duration::from_secs(5)));
+    event(&mut handle, |event| *event == Event::WorkerHung(WorkerId(2))).await;
+    assert_eq!(handle.snapshot().hung_workers, 1);
+    assert!(eventually(DEADLINE, || handle.snapshot().hung_workers == 0));
+    let summary = handle.shutdown().await.expect("it drains");
+    assert_eq!(summary.restarts.workers, 0);
+}
+
+#[tokio::test]
+async fn a_poisoned_chunk_is_quarantined_and_the_other_chunks_are_untouched() {
+    let keys = "[threads]\nworkers = 2\n[chunks]\nsize = 2\n[supervision]\nmax_restarts = 3\n\
+                [retry]\ninitial_backoff_ms = 1\nquarantine_probe_secs = 0";
+    let builder = Service::builder().config(config(keys)).poison_chunk(2);
+    let service = builder.listen("127.0.0.1:0x6").expect("a legal spec").build().expect("a plan");
+    let handle = service.start().expect("threads");
+    let ready = handle.wait_ready().await.expect("every endpoint is decided");
+    assert_eq!((ready.endpoints.listening, ready.endpoints.quarantined), (4, 2));
+    assert_eq!((ready.chunks.completed, ready.chunks.error), (2, 1));
+    assert!(ready.failures.iter().all(|failed| failed.fault.kind == FaultKind::ChunkPanic));
+    for endpoint in bound(&ready, Protocol::Tcp) {
+        sessions(endpoint.socket_addr(), 1);
+    }
+    let summary = handle.shutdown().await.expect("it drains");
+    assert_closed_books(&summary);
+    assert_eq!(summary.errors.by_kind[&FaultKind::ChunkPanic], 4);
+}
