@@ -71,6 +71,16 @@ struct SessionEntry {
     peer: SocketAddr,
 }
 
+/// An opening under way.
+pub(crate) struct OpeningGuard(Rc<WorkerLocal>);
+
+impl Drop for OpeningGuard {
+    fn drop(&mut self) {
+        self.0.opening.set(self.0.opening.get() - 1);
+        self.0.gone.notify_one();
+    }
+}
+
 /// One worker thread's own state.
 pub(crate) struct WorkerLocal {
     pub(crate) id: WorkerId,
@@ -82,7 +92,9 @@ pub(crate) struct WorkerLocal {
     listeners: RefCell<HashMap<Place, ListenerEntry>>,
     /// The panic of the session that is being dropped, if it is one.
     pub(crate) session_panic: RefCell<Option<String>>,
-    /// Told when a session or a listener is gone.
+    /// Chunks that are being opened or reported; a drain waits for them.
+    opening: Cell<usize>,
+    /// Told when a session, a listener or an opening is gone.
     gone: Notify,
 }
 
@@ -97,6 +109,7 @@ impl WorkerLocal {
                 scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
                 now: Cell::new(Instant::now()),
                 draining: Cell::new(false),
+                opening: Cell::new(0),
                 sessions: RefCell::default(),
                 listeners: RefCell::default(),
                 session_panic: RefCell::default(),
@@ -222,9 +235,18 @@ impl WorkerLocal {
         }
     }
 
+    /// Notes that a chunk is being opened, until the guard is dropped.
+    pub(crate) fn begin_opening(self: &Rc<Self>) -> OpeningGuard {
+        self.opening.set(self.opening.get() + 1);
+        OpeningGuard(Rc::clone(self))
+    }
+
     /// Resolves when no listener and no session is left.
     async fn emptied(&self) {
-        while !self.listeners.borrow().is_empty() || !self.sessions.borrow().is_empty() {
+        while self.opening.get() > 0
+            || !self.listeners.borrow().is_empty()
+            || !self.sessions.borrow().is_empty()
+        {
             self.gone.notified().await;
         }
     }

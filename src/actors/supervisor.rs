@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 
 use super::desk::Desk;
 use super::protocol::{
@@ -103,13 +103,6 @@ at_the_desk! {
     AddressesChanged => |desk, AddressesChanged, now| desk.addresses_changed();
     FailuresJudged => |desk, judged, now| desk.failures_judged(judged, now);
     ErrorLogReturned => |desk, ErrorLogReturned, now| desk.error_log_returned(now);
+    BeginDrain => |desk, begin, now| desk.begin_drain(begin.timeout, now);
     WorkerDrained => |desk, drained, now| desk.worker_drained(drained.worker);
-}
-
-impl Handler<BeginDrain> for Supervisor {
-    type Result = MessageResult<BeginDrain>;
-
-    fn handle(&mut self, begin: BeginDrain, ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.work(ctx, |desk, now| desk.begin_drain(begin.timeout, now)))
-    }
 }

@@ -66,6 +66,7 @@ impl Handler<AssignChunk> for Worker {
 
     fn handle(&mut self, order: AssignChunk, ctx: &mut Self::Context) {
         let local = Rc::clone(&self.local);
+        let opening = local.begin_opening();
         let report = async move {
             let lease = order.lease;
             let supervisor = local.share.supervisor.clone();
@@ -77,6 +78,7 @@ impl Handler<AssignChunk> for Worker {
             } else {
                 supervisor.deliver(ChunkFailed { lease, outcomes }).await
             };
+            drop(opening);
         };
         ctx.spawn(report.into_actor(self));
     }

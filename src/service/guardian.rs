@@ -21,7 +21,7 @@ use crate::actors::protocol::{AddressesChanged, AttachThread, ErrorLogReturned, 
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
 use crate::net::host::address_watch::AddressWatch;
-use crate::supervision::{Charge, FaultKind, RestartPolicy, Restarts, WorkerId};
+use crate::supervision::{Charge, DrainReport, FaultKind, RestartPolicy, Restarts, WorkerId};
 
 /// Pause before a thread that the system refused is asked for again, and the
 /// longest one before a Supervisor or ErrorLog that keeps dying comes back.
@@ -124,6 +124,11 @@ impl Guardian {
         actix::spawn(async move {
             let _ending = supervisor.deliver(message).await;
         });
+    }
+
+    /// What was there when the drain began.
+    pub(super) fn drain_report(&self) -> DrainReport {
+        self.charges.desk.borrow().drain_report()
     }
 
     /// Stops every thread, joins it, and says whether all ended well. What

@@ -15,7 +15,7 @@ use super::tree::{self, Outlets, Tree};
 use crate::actors::poison::Injection;
 use crate::actors::protocol::{BeginDrain, ReportErrors};
 use crate::config::Config;
-use crate::supervision::{DrainReport, ErrorReport, Totals, WorkerCounters};
+use crate::supervision::{ErrorReport, Totals, WorkerCounters};
 
 /// Events that wait for a slow reader, at least; more are lost.
 const EVENTS: usize = 1024;
@@ -90,7 +90,7 @@ fn run(
     system.block_on(async {
         let mut tree = tree::start(config, shared, outlets).await?;
         let command = serve(&mut tree, shared, &mut inbox).await;
-        let drain = drain(config, &mut tree, command, &mut inbox).await;
+        drain(config, &mut tree, command, &mut inbox).await;
         shared.ending.store(true, Ordering::Release);
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
@@ -98,7 +98,7 @@ fn run(
         let errors = tree.error_log.current().map(|log| log.send(ReportErrors));
         Ok(Summary {
             uptime: shared.started.elapsed(),
-            drain,
+            drain: tree.guardian.drain_report(),
             totals: Totals::sum(shared.counters.iter().map(AsRef::as_ref)),
             peak_sessions: shared.gauge.peak(),
             errors: match errors {
@@ -146,15 +146,15 @@ async fn drain(
     tree: &mut Tree,
     command: Command,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
-) -> DrainReport {
+) {
     let Tree { guardian, supervisor, drained, .. } = tree;
     let begin = BeginDrain { timeout: config.shutdown.drain_timeout };
-    let report = tokio::select! {
-        report = supervisor.deliver(begin) => report.unwrap_or_default(),
-        () = guardian.watch() => DrainReport::default(),
-    };
+    tokio::select! {
+        _begun = supervisor.deliver(begin) => {}
+        () = guardian.watch() => {}
+    }
     if command == Command::Stop {
-        return report;
+        return;
     }
     let stop = async {
         // A second request to drain changes nothing.
@@ -165,5 +165,4 @@ async fn drain(
         () = stop => {}
         () = guardian.watch() => {}
     }
-    report
 }

@@ -48,11 +48,13 @@ fn term_in_a_retry_back_off_does_not_wait_for_it() {
     let block = Block::new();
     let _taken = TcpListener::bind(block.at(18_000)).expect("a fresh address");
     let server = Ipcow::serve([format!("tcp://{}:18000-18001", block.ip(0))])
+        .set("threads.workers=1")
         .set("retry.initial_backoff_ms=600000")
         .set("retry.max_backoff_ms=600000")
         .set("coverage.wait_secs=600")
         .start();
-    // Opened in order: once the sibling answers, the first has failed and waits.
+    // Opened in order by the one worker: once the sibling answers, the first has
+    // failed.
     assert!(eventually(DEADLINE, || !refused(block.at(18_001))));
     server.signal(Signal::SIGTERM);
     let done = server.finish_within(SOON).expect_code(0);

@@ -150,7 +150,8 @@ impl Desk {
 
     /// An address may have left while its endpoint was opened: nobody was told.
     pub(super) fn check_addresses(&mut self, opened: &[Place]) {
-        let Some(routes) = &self.setup.routes else { return };
+        let routes = self.setup.routes.borrow().clone();
+        let Some(routes) = routes else { return };
         let fault = Fault::without_errno(FaultKind::AddressLost);
         for place in opened {
             let index = self.setup.table.endpoint(*place);
@@ -166,7 +167,7 @@ impl Desk {
     /// whose address left says nothing by itself, and works again afterwards.
     pub(crate) fn addresses_changed(&mut self) {
         let Ok(routes) = LocalRoutes::read() else { return };
-        if self.drain.is_some() || self.setup.routes.as_ref() == Some(&routes) {
+        if self.drain.is_some() || self.setup.routes.borrow().as_ref() == Some(&routes) {
             return;
         }
         let fault = Fault::without_errno(FaultKind::AddressLost);
@@ -181,7 +182,7 @@ impl Desk {
                 back.push(place);
             }
         }
-        self.setup.routes = Some(routes);
+        self.setup.routes.send_replace(Some(routes));
         self.tell_recovered(&back);
     }
 }

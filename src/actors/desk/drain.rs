@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Desk;
 use crate::actors::local::WorkerLocal;
-use crate::supervision::{DrainReport, WorkerId};
+use crate::actors::protocol::Outcomes;
+use crate::supervision::{DrainReport, Lease, WorkerId};
 
 /// A drain under way.
 pub(super) struct Drain {
@@ -16,19 +17,13 @@ pub(super) struct Drain {
 }
 
 impl Desk {
-    /// Closes every listener and lets sessions end; says what was there.
-    pub(crate) fn begin_drain(&mut self, timeout: Option<Duration>, now: Instant) -> DrainReport {
-        if let Some(drain) = &self.drain {
-            return drain.report.clone();
+    /// Closes every listener and lets sessions end.
+    pub(crate) fn begin_drain(&mut self, timeout: Option<Duration>, now: Instant) {
+        if self.drain.is_some() {
+            return;
         }
-        let report = DrainReport {
-            endpoints: self.setup.table.endpoint_counts(),
-            chunks: self.setup.table.chunk_counts(),
-            picture: self.picture(),
-            failures: self.failures(),
-        };
         let deadline = timeout.map(|timeout| now + timeout);
-        self.drain = Some(Drain { report: report.clone(), deadline });
+        self.drain = Some(Drain { report: self.describe(), deadline });
         // The table's share of each socket goes first: a thread that closes
         // its own then really closes the port.
         self.setup.table.close();
@@ -40,7 +35,35 @@ impl Desk {
             slot.drained = !told;
         }
         self.check_drained();
-        report
+    }
+
+    /// What was there when the drain began, as far as is known by now: a chunk
+    /// that was being opened is reported after that.
+    pub(crate) fn drain_report(&self) -> DrainReport {
+        self.drain.as_ref().map_or_else(|| self.describe(), |drain| drain.report.clone())
+    }
+
+    /// A report that was on its way when the drain began: it tells what was
+    /// there then. The closed table keeps no socket of it.
+    pub(super) fn take_late_report(&mut self, lease: Lease, outcomes: Outcomes, now: Instant) {
+        let taken = self.setup.table.finish(lease, outcomes, now).is_ok();
+        let (endpoints, chunks) =
+            (self.setup.table.endpoint_counts(), self.setup.table.chunk_counts());
+        let failures = self.failures();
+        if let Some(drain) = self.drain.as_mut().filter(|_| taken) {
+            drain.report.endpoints = endpoints;
+            drain.report.chunks = chunks;
+            drain.report.failures = failures;
+        }
+    }
+
+    fn describe(&self) -> DrainReport {
+        DrainReport {
+            endpoints: self.setup.table.endpoint_counts(),
+            chunks: self.setup.table.chunk_counts(),
+            picture: self.picture(),
+            failures: self.failures(),
+        }
     }
 
     pub(crate) fn worker_drained(&mut self, worker: WorkerId) {

@@ -84,7 +84,8 @@ pub(crate) struct Setup {
     pub(crate) board: Arc<Board>,
     pub(crate) restarts: Arc<RestartCounters>,
     pub(crate) policy: RestartPolicy,
-    pub(crate) routes: Option<LocalRoutes>,
+    /// The machine's own addresses; `None` = the kernel would not say.
+    pub(crate) routes: watch::Sender<Option<LocalRoutes>>,
     pub(crate) ready: watch::Sender<Option<Ready>>,
     /// Set when a drain is over.
     pub(crate) drained: watch::Sender<bool>,

@@ -14,6 +14,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 impl Desk {
     pub(crate) fn take_report(&mut self, lease: Lease, outcomes: Outcomes, now: Instant) {
         if self.drain.is_some() {
+            self.take_late_report(lease, outcomes, now);
             return;
         }
         let opened: Vec<_> = outcomes

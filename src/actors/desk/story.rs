@@ -2,18 +2,26 @@
 
 use super::{Desk, Event};
 use crate::actors::orders;
-use crate::supervision::{EndpointFailure, MAX_BOUND, MAX_FAILURES, Picture, Place, Ready};
+use crate::spec::compress;
+use crate::supervision::{
+    EndpointFailure, Fault, FaultKind, MAX_BOUND, MAX_FAILURES, Picture, Place, Ready,
+};
+
+/// Longest list of endpoints in a log line. Unit: characters.
+const NAMED: usize = 200;
 
 impl Desk {
     pub(super) fn tell_recovered(&self, places: &[Place]) {
         if self.setup.ready.borrow().is_none() {
             return;
         }
-        for place in places {
-            if let Some(endpoint) = orders::endpoint_at(&self.setup, *place) {
-                tracing::info!(%endpoint, "the endpoint recovered");
-                self.tell(Event::Recovered(endpoint));
-            }
+        let endpoints = || places.iter().filter_map(|it| orders::endpoint_at(&self.setup, *it));
+        if !places.is_empty() {
+            let named = compress(endpoints(), NAMED);
+            tracing::info!(count = places.len(), endpoints = named, "endpoints recovered");
+        }
+        for endpoint in endpoints() {
+            self.tell(Event::Recovered(endpoint));
         }
     }
 
@@ -45,7 +53,12 @@ impl Desk {
     }
 
     pub(super) fn failures(&self) -> Vec<EndpointFailure> {
-        let failed = self.setup.table.failures().filter_map(|(place, state, fault)| {
+        let table = &self.setup.table;
+        let rolled_back = |fault: Fault| fault.kind == FaultKind::BindRolledBack;
+        // Those that took others down with them come first.
+        let culprits = table.failures().filter(|(_, _, fault)| !rolled_back(*fault));
+        let siblings = table.failures().filter(|(_, _, fault)| rolled_back(*fault));
+        let failed = culprits.chain(siblings).filter_map(|(place, state, fault)| {
             let endpoint = orders::endpoint_at(&self.setup, place)?;
             Some(EndpointFailure { endpoint, state, fault })
         });
