@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::PollSemaphore;
 
 use super::local::WorkerLocal;
-use super::protocol::{CloseListener, GroupRuntime, ListenerFailed};
+use super::protocol::{CloseListener, GroupRuntime, ListenerFailed, SessionFailed};
 use super::session::{Accepted, EchoSession};
 use crate::net::accept::{AcceptClass, AcceptLoop, Acceptor, Connection, Step, classify};
 use crate::spec::Endpoint;
@@ -50,6 +50,13 @@ impl Listener {
     fn serve(&self, (stream, peer): Connection, permit: OwnedSemaphorePermit) {
         let accepted = Accepted { stream, peer, permit };
         EchoSession::spawn(&self.local, self.endpoint, &self.group, accepted);
+    }
+
+    /// Tells the error log that an accept(2) failed.
+    fn report(&self, kind: FaultKind, error: &std::io::Error) {
+        let fault = Fault { kind, errno: error.raw_os_error().unwrap_or(0) };
+        let endpoint = self.endpoint;
+        self.local.report_session(SessionFailed { endpoint, peer: None, fault, panic: None });
     }
 
     /// Starts a session for each client that the backlog still holds: closing
@@ -121,11 +128,9 @@ impl ActorFuture<Listener> for Serve {
                     listener.local.set_now(Instant::now());
                     listener.serve(connection, permit);
                 }
-                Step::Lost(error) => {
-                    tracing::debug!(endpoint = %listener.endpoint, %error, "a connection was lost");
-                }
+                Step::Lost(error) => listener.report(FaultKind::AcceptLost, &error),
                 Step::Pause { wait, error } => {
-                    tracing::debug!(endpoint = %listener.endpoint, %error, ?wait, "accept pauses");
+                    listener.report(FaultKind::AcceptShortage, &error);
                     self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
                 }
                 Step::Broken(error) => {

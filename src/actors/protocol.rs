@@ -15,8 +15,7 @@ use crate::net::datagram::DatagramRules;
 use crate::net::terminator::Terminator;
 use crate::spec::Endpoint;
 use crate::supervision::{
-    ChunkId, DrainReport, ErrorReport, Expired, Fault, FaultKind, Lease, Outcome, Place, Slot,
-    Verdict, WorkerId,
+    ChunkId, ErrorReport, Expired, Fault, FaultKind, Lease, Outcome, Place, Slot, Verdict, WorkerId,
 };
 
 /// What all endpoints of a group share once the service runs.
@@ -174,13 +173,15 @@ pub(crate) struct FailuresJudged {
 #[rtype(result = "()")]
 pub(crate) struct ErrorLogReturned;
 
-/// Event, EchoSession → ErrorLog: a connection failed. Disturbs nothing else.
+/// Event, EchoSession or Listener → ErrorLog: a connection failed, or could not
+/// be accepted. Disturbs nothing else.
 /// Travels through a bounded queue instead of a mailbox, so that it survives
 /// the error log's own death.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionFailed {
     pub(crate) endpoint: Endpoint,
-    pub(crate) peer: SocketAddr,
+    /// `None` where nobody was accepted.
+    pub(crate) peer: Option<SocketAddr>,
     pub(crate) fault: Fault,
     /// The message, where the session panicked.
     pub(crate) panic: Option<String>,
@@ -205,9 +206,8 @@ pub(crate) struct PartCrashed {
 pub(crate) struct ReportErrors;
 
 /// Command, service → Supervisor: accept nothing new, let sessions end.
-/// Answers with what was there, the same each time it is asked.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "DrainReport")]
+#[rtype(result = "()")]
 pub(crate) struct BeginDrain {
     /// `None` = wait for ever.
     pub(crate) timeout: Option<Duration>,

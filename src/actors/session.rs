@@ -91,7 +91,7 @@ fn refuse(local: &WorkerLocal, endpoint: Endpoint, peer: SocketAddr, error: &io:
     local.share.counters.session_ended(SessionEnd::Failed);
     let errno = error.raw_os_error().unwrap_or(0);
     let fault = Fault { kind: FaultKind::SessionFailed, errno };
-    local.report_session(SessionFailed { endpoint, peer, fault, panic: None });
+    local.report_session(SessionFailed { endpoint, peer: Some(peer), fault, panic: None });
 }
 
 impl Actor for EchoSession {
@@ -218,7 +218,8 @@ impl Drop for Books {
         self.local.share.counters.session_ended(end);
         self.local.share.gauge.leave();
         if let Some(fault) = fault {
-            let failed = SessionFailed { endpoint: self.endpoint, peer: self.peer, fault, panic };
+            let failed =
+                SessionFailed { endpoint: self.endpoint, peer: Some(self.peer), fault, panic };
             self.local.report_session(failed);
         }
         self.local.leave_session(self.key);

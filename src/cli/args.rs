@@ -63,6 +63,14 @@ pub(crate) struct ServeArgs {
     /// Serves also where the machine would have no ephemeral port left.
     #[arg(long)]
     pub(crate) force: bool,
+
+    /// The control socket: "none", until a later version has one.
+    #[arg(long, value_name = "PATH|none", value_parser = ["none"])]
+    pub(crate) control: Option<String>,
+
+    /// The read-only HTTP address: "none", until a later version has one.
+    #[arg(long, value_name = "ADDR|none", value_parser = ["none"])]
+    pub(crate) admin: Option<String>,
 }
 
 #[derive(Debug, Args)]

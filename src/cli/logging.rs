@@ -29,4 +29,15 @@ pub(crate) fn init(log: &Log, stderr: Outlet, colour: bool) {
     };
     // Only one logger a process: the one that is there already is kept.
     drop(set);
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// A crash of a part is a log line like another, never a backtrace among them.
+fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let place = info.location().map(ToString::to_string);
+    let thread = std::thread::current();
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(place, thread = thread.name(), panic = text, "a panic");
 }

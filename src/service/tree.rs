@@ -31,6 +31,9 @@ use crate::supervision::{
 /// Most session failures that wait to be logged; more are counted as dropped.
 const FAILURES: usize = 10_000;
 
+/// The machine's own addresses, as the Supervisor knows them.
+type Routes = watch::Receiver<Option<LocalRoutes>>;
+
 /// Where the tree tells the handle what happened.
 pub(super) struct Outlets {
     pub(super) ready: watch::Sender<Option<Ready>>,
@@ -72,9 +75,10 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         poisoned: Arc::clone(&shared.poisoned),
     };
     let plan = &shared.plan;
+    let (routes, own_addresses) = watch::channel(LocalRoutes::read().ok());
     let desk = Desk::new(Setup {
         endpoints: plan.endpoints.clone(),
-        groups: groups(config, plan),
+        groups: groups(config, plan, &own_addresses),
         table: table(plan),
         coverage: Coverage::new(config.coverage.min_bound, plan.endpoints.len()),
         receive_buffer: config.udp.receive_buffer_bytes,
@@ -83,7 +87,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         board: Arc::clone(&shared.board),
         restarts: Arc::clone(&shared.restarts),
         policy: policy.clone(),
-        routes: LocalRoutes::read().ok(),
+        routes,
         ready: outlets.ready,
         drained: drained_sender,
         events: outlets.events,
@@ -106,7 +110,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
     Ok(Tree { guardian, supervisor, error_log, drained })
 }
 
-fn groups(config: &Config, plan: &Plan) -> Vec<Arc<GroupRuntime>> {
+fn groups(config: &Config, plan: &Plan, routes: &Routes) -> Vec<Arc<GroupRuntime>> {
     let runtime = |settings: &Arc<ListenSettings>| GroupRuntime {
         settings: Arc::clone(settings),
         terminator: Terminator::new(&settings.termination),
@@ -114,7 +118,7 @@ fn groups(config: &Config, plan: &Plan) -> Vec<Arc<GroupRuntime>> {
         datagrams: DatagramRules {
             mode: settings.mode,
             max_datagram_bytes: config.udp.max_datagram_bytes,
-            guard: source_guard(config, plan),
+            guard: source_guard(config, plan, routes.clone()),
         },
     };
     plan.endpoints.groups().iter().map(|group| Arc::new(runtime(&group.settings))).collect()
@@ -162,9 +166,8 @@ pub(super) fn permits(plan: &Plan) -> Semaphore {
 }
 
 /// Whom the UDP listeners of a group never answer.
-fn source_guard(config: &Config, plan: &Plan) -> SourceGuard {
+fn source_guard(config: &Config, plan: &Plan, routes: Routes) -> SourceGuard {
     let endpoints = plan.endpoints.clone();
-    let routes = LocalRoutes::read().ok();
     let own = move |source: SocketAddr| {
         let listens = |ip: IpAddr| endpoints.serves_udp(ip, source.port());
         let wildcard: IpAddr = match source {
@@ -174,7 +177,10 @@ fn source_guard(config: &Config, plan: &Plan) -> SourceGuard {
         // A wildcard endpoint covers the machine's own addresses, and no others.
         listens(source.ip())
             || listens(wildcard)
-                && routes.as_ref().is_none_or(|it| it.classify(&source.ip().into()) == Reach::Local)
+                && routes
+                    .borrow()
+                    .as_ref()
+                    .is_none_or(|it| it.classify(&source.ip().into()) == Reach::Local)
     };
     SourceGuard::new(&config.udp.refuse_source_ports, Box::new(own))
 }

@@ -29,6 +29,10 @@ pub enum FaultKind {
     FdLimit,
     /// A listening socket failed.
     Listener,
+    /// A connection was lost before it was accepted; see accept(2).
+    AcceptLost,
+    /// The machine had no room for a connection; it waits in the backlog.
+    AcceptShortage,
     /// The actor of a listener panicked; its socket is fine.
     ListenerPanic,
     /// The actor of a worker panicked; its thread lives.
@@ -94,6 +98,8 @@ impl FaultKind {
             Self::BindRolledBack => "bind_rolled_back",
             Self::FdLimit => "fd_limit",
             Self::Listener => "listener",
+            Self::AcceptLost => "accept_lost",
+            Self::AcceptShortage => "accept_shortage",
             Self::ListenerPanic => "listener_panic",
             Self::WorkerPanic => "worker_panic",
             Self::SupervisorPanic => "supervisor_panic",
@@ -129,6 +135,8 @@ impl FaultKind {
             | Self::BindRolledBack
             | Self::FdLimit
             | Self::Listener
+            | Self::AcceptLost
+            | Self::AcceptShortage
             | Self::AddressLost
             | Self::SessionReset
             | Self::SessionWriteTimeout
@@ -173,11 +181,12 @@ impl Fault {
                 FaultClass::Absent
             }
             FaultKind::BindPermission => FaultClass::Permission,
-            FaultKind::BindResource => FaultClass::Resource,
+            FaultKind::BindResource | FaultKind::AcceptShortage => FaultClass::Resource,
             FaultKind::BindConfiguration | FaultKind::FdLimit => FaultClass::Configuration,
             FaultKind::BindRolledBack => Self::from_bind_errno(self.errno).class(),
             FaultKind::BindOther
             | FaultKind::Listener
+            | FaultKind::AcceptLost
             | FaultKind::ListenerPanic
             | FaultKind::WorkerPanic
             | FaultKind::SupervisorPanic
@@ -221,6 +230,10 @@ impl Fault {
                 "the process may not open enough files; raise RLIMIT_NOFILE (`ulimit -n`)"
             }
             FaultKind::Listener => "the listening socket failed",
+            FaultKind::AcceptLost => "a connection was lost before it was accepted",
+            FaultKind::AcceptShortage => {
+                "no room for a connection; it waits, and is taken when there is (`ulimit -n`)"
+            }
             FaultKind::ListenerPanic => {
                 "its listener crashed, a defect of ipcow; it is served again from the same socket"
             }

@@ -5,6 +5,7 @@
 
 mod common;
 
+mod accept_faults;
 mod bad_config;
 mod bad_specs;
 mod bind_faults;

@@ -121,14 +121,23 @@ impl Book {
     /// Writes a line for each kind of session failure since the last time.
     pub(super) fn flush(&mut self, now: Instant) {
         for (kind, SessionBatch { count, last }) in std::mem::take(&mut self.sessions) {
-            let (kind, endpoint, peer) = (kind.as_str(), last.endpoint, last.peer);
+            let shortage = kind == FaultKind::AcceptShortage;
+            // What peers do is no news to an operator; these two are.
+            if (shortage || last.panic.is_some()) && !self.may_write(now) {
+                continue;
+            }
+            let (name, endpoint, fault) = (kind.as_str(), last.endpoint, last.fault);
+            let peer = last.peer.map(tracing::field::display);
             match last.panic {
-                Some(panic) if self.may_write(now) => {
-                    tracing::error!(kind, count, %endpoint, %peer, panic, "sessions panicked; the last one is named");
+                Some(panic) => {
+                    tracing::error!(kind = name, count, %endpoint, peer, panic, "sessions panicked; the last one is named");
                 }
-                Some(_) => {}
+                None if shortage => {
+                    let errno = fault.errno_name();
+                    tracing::warn!(kind = name, count, %endpoint, errno, "clients wait: {}", fault.explain());
+                }
                 None => {
-                    tracing::debug!(kind, count, %endpoint, %peer, "sessions failed; the last one is named");
+                    tracing::debug!(kind = name, count, %endpoint, peer, "connections failed; the last one is named");
                 }
             }
         }

@@ -133,14 +133,29 @@ impl Running {
         kill(pid, signal).expect("the child is not reaped yet");
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How many sockets the process holds.
     pub(crate) fn sockets(&self) -> usize {
-        let folder = format!("/proc/{}/fd", self.child.id());
-        let entries = std::fs::read_dir(folder).expect("the child runs");
-        entries
-            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        let folder = self.descriptor_folder();
+        let targets = self.descriptor_numbers().into_iter();
+        targets
+            .filter_map(|number| std::fs::read_link(format!("{folder}/{number}")).ok())
             .filter(|target| target.to_string_lossy().starts_with("socket:"))
             .count()
+    }
+
+    /// The file descriptors that the process holds.
+    pub(crate) fn descriptor_numbers(&self) -> Vec<u32> {
+        let entries = std::fs::read_dir(self.descriptor_folder()).expect("the child runs");
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+    }
+
+    fn descriptor_folder(&self) -> String {
+        format!("/proc/{}/fd", self.child.id())
     }
 
     /// True as long as it has not ended.
