@@ -95,16 +95,17 @@ fn run(
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
         }
-        let errors = tree.error_log.current().map(|log| log.send(ReportErrors));
+        // Behind everything that was sent before; an error log that is dead comes back.
+        let errors = tokio::select! {
+            report = tree.error_log.deliver(ReportErrors) => report.unwrap_or_default(),
+            () = tree.guardian.watch() => ErrorReport::default(),
+        };
         Ok(Summary {
             uptime: shared.started.elapsed(),
             drain: tree.guardian.drain_report(),
             totals: Totals::sum(shared.counters.iter().map(AsRef::as_ref)),
             peak_sessions: shared.gauge.peak(),
-            errors: match errors {
-                Some(report) => report.await.unwrap_or_default(),
-                None => ErrorReport::default(),
-            },
+            errors,
             restarts: shared.restarts.read(),
         })
     })
