@@ -200,7 +200,7 @@ pub(crate) struct PartCrashed {
 }
 
 /// Question, service → ErrorLog: what was logged so far?
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "ErrorReport")]
 pub(crate) struct ReportErrors;
 

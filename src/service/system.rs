@@ -13,9 +13,9 @@ use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
-use crate::actors::protocol::{BeginDrain, ReportErrors};
+use crate::actors::protocol::BeginDrain;
 use crate::config::Config;
-use crate::supervision::{DrainReport, ErrorReport, Totals, WorkerCounters};
+use crate::supervision::{DrainReport, Totals, WorkerCounters};
 
 /// Events that wait for a slow reader, at least; more are lost.
 const EVENTS: usize = 1024;
@@ -95,16 +95,13 @@ fn run(
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
         }
-        let errors = tree.error_log.current().map(|log| log.send(ReportErrors));
+        let errors = tree.guardian.errors().await;
         Ok(Summary {
             uptime: shared.started.elapsed(),
             drain,
             totals: Totals::sum(shared.counters.iter().map(AsRef::as_ref)),
             peak_sessions: shared.gauge.peak(),
-            errors: match errors {
-                Some(report) => report.await.unwrap_or_default(),
-                None => ErrorReport::default(),
-            },
+            errors,
             restarts: shared.restarts.read(),
         })
     })
