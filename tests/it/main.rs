@@ -21,6 +21,7 @@ mod output;
 mod plan_findings;
 mod serve_events;
 mod shutdown;
+mod stampede;
 mod startup;
 mod supervision;
 mod tcp_faults;
