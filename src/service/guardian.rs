@@ -17,15 +17,21 @@ use tokio::task::JoinHandle;
 use crate::actors::desk::Desk;
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
-use crate::actors::protocol::{AddressesChanged, AttachThread, ErrorLogReturned, PartCrashed};
+use crate::actors::protocol::{
+    AddressesChanged, AttachThread, ErrorLogReturned, PartCrashed, ReportErrors,
+};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
 use crate::net::host::address_watch::AddressWatch;
-use crate::supervision::{Charge, DrainReport, FaultKind, RestartPolicy, Restarts, WorkerId};
+use crate::supervision::{
+    Charge, DrainReport, ErrorReport, FaultKind, RestartPolicy, Restarts, WorkerId,
+};
 
 /// Pause before a thread that the system refused is asked for again, and the
 /// longest one before a Supervisor or ErrorLog that keeps dying comes back.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Longest wait for the last word of an ErrorLog that does not answer.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// An actor that the guardian itself brings back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +152,24 @@ impl Guardian {
         all_well
     }
 
+    /// What was logged, at the end of the service. An ErrorLog that is dead
+    /// comes back for it; one that is silent is not waited for.
+    pub(super) async fn errors(&mut self) -> ErrorReport {
+        while let Ok(task) = self.inbox.try_recv() {
+            self.perform(task);
+        }
+        let error_log = self.charges.error_log.1.clone();
+        if error_log.current().is_none() {
+            self.start_role(Role::ErrorLog);
+            // What waited for a successor is sent first.
+            tokio::task::yield_now().await;
+        }
+        match tokio::time::timeout(PATIENCE, error_log.deliver(ReportErrors)).await {
+            Ok(Some(report)) => report,
+            Ok(None) | Err(_) => self.charges.book.borrow_mut().report(Instant::now()),
+        }
+    }
+
     /// The thread of a worker.
     #[cfg(feature = "fault-injection")]
     pub(super) fn thread(&self, worker: WorkerId) -> Option<actix_rt::ArbiterHandle> {
@@ -156,6 +180,12 @@ impl Guardian {
     #[cfg(feature = "fault-injection")]
     pub(super) fn handles(&self) -> Vec<actix_rt::ArbiterHandle> {
         self.threads.iter().flatten().map(Arbiter::handle).collect()
+    }
+
+    /// The present ErrorLog.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn error_log(&self) -> Option<actix::Addr<ErrorLog>> {
+        self.charges.error_log.1.current()
     }
 
     /// Makes a Worker panic.

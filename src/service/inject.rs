@@ -27,10 +27,10 @@ pub(super) fn inject(tree: &Tree, shared: &Shared, injection: Injection) {
             let _gone = tree.supervisor.current().map(|addr| addr.try_send(Poison));
         }
         Injection::PanicErrorLog => {
-            let _gone = tree.error_log.current().map(|addr| addr.try_send(Poison));
+            let _gone = tree.guardian.error_log().map(|addr| addr.try_send(Poison));
         }
         Injection::BlockErrorLog(time) => {
-            let _gone = tree.error_log.current().map(|addr| addr.try_send(Block(time)));
+            let _gone = tree.guardian.error_log().map(|addr| addr.try_send(Block(time)));
         }
         Injection::PanicWorker(worker) => tree.guardian.poison_worker(worker),
         Injection::PanicListener(endpoint) => everywhere(&|| {

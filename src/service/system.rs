@@ -13,9 +13,9 @@ use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
-use crate::actors::protocol::{BeginDrain, ReportErrors};
+use crate::actors::protocol::BeginDrain;
 use crate::config::Config;
-use crate::supervision::{ErrorReport, Totals, WorkerCounters};
+use crate::supervision::{Totals, WorkerCounters};
 
 /// Events that wait for a slow reader, at least; more are lost.
 const EVENTS: usize = 1024;
@@ -95,11 +95,7 @@ fn run(
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
         }
-        // Behind everything that was sent before; an error log that is dead comes back.
-        let errors = tokio::select! {
-            report = tree.error_log.deliver(ReportErrors) => report.unwrap_or_default(),
-            () = tree.guardian.watch() => ErrorReport::default(),
-        };
+        let errors = tree.guardian.errors().await;
         Ok(Summary {
             uptime: shared.started.elapsed(),
             drain: tree.guardian.drain_report(),

@@ -13,7 +13,7 @@ use super::guardian::{Charges, Guardian};
 use super::handle::Shared;
 use super::planning::Plan;
 use crate::actors::desk::{Desk, Event, Setup};
-use crate::actors::error_log::{Book, ErrorLog};
+use crate::actors::error_log::Book;
 use crate::actors::link::{Link, link};
 use crate::actors::protocol::{BeginDispatch, GroupRuntime};
 use crate::actors::share::{SessionSettings, WorkerShare};
@@ -44,7 +44,6 @@ pub(super) struct Outlets {
 pub(super) struct Tree {
     pub(super) guardian: Guardian,
     pub(super) supervisor: Link<Supervisor>,
-    pub(super) error_log: Link<ErrorLog>,
     /// True once a drain is over.
     pub(super) drained: watch::Receiver<bool>,
 }
@@ -100,14 +99,14 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         desk: Rc::new(RefCell::new(desk)),
         book: Rc::new(RefCell::new(book)),
         supervisor: (supervisor_target, supervisor.clone()),
-        error_log: (error_log_target, error_log.clone()),
+        error_log: (error_log_target, error_log),
         replace: to_replace,
         policy,
         workers: shared.counters.len(),
     });
     let guardian = guardian?;
     let _alive = supervisor.deliver(BeginDispatch).await;
-    Ok(Tree { guardian, supervisor, error_log, drained })
+    Ok(Tree { guardian, supervisor, drained })
 }
 
 fn groups(config: &Config, plan: &Plan, routes: &Routes) -> Vec<Arc<GroupRuntime>> {

@@ -144,7 +144,7 @@ impl Book {
     }
 
     /// Everything that was logged, also what is still in the queue.
-    pub(super) fn report(&mut self, now: Instant) -> ErrorReport {
+    pub(crate) fn report(&mut self, now: Instant) -> ErrorReport {
         while let Ok(failed) = self.queue.try_recv() {
             self.session_failed(failed);
         }

@@ -4,6 +4,7 @@
 //! Holds no claim about IPCow; those live in the modules beside this one. Knows the
 //! program only as a stranger does: arguments, environment, pipes, signals, sockets.
 
+mod alone;
 mod client;
 mod command;
 mod events;
@@ -12,6 +13,7 @@ mod namespace;
 mod needs;
 mod process;
 
+pub(crate) use alone::{alone, own_descriptors, own_threads};
 pub(crate) use client::{
     connect, echo_all_tcp, echo_tcp, echo_udp, random_bytes, read_to_fin, refused, udp_client,
 };

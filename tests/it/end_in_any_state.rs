@@ -1,0 +1,268 @@
+//! Drain and stop, whatever the tree is doing: each ends in time, frees every port and
+//! closes the books.
+//!
+//! In process, through the library, with faults on demand.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use ipcow::config::load_str;
+use ipcow::service::{Event, Injection, Service, ServiceHandle, Summary};
+use ipcow::spec::{Endpoint, Protocol};
+use ipcow::supervision::{FaultKind, WorkerId};
+
+use crate::common::{Block, DEADLINE, connect, echo_tcp, eventually, read_to_fin, refused};
+
+/// What happens at once the first time takes a long time the second.
+const SLOW: &str = "[retry]\ninitial_backoff_ms = 5000\njitter = 0.0\nmax_attempts = 1000\n\
+                    [coverage]\nwait_secs = 0\n[threads]\nworkers = 2\n\
+                    [supervision]\nmax_restarts = 1000";
+/// The promise is one second after the last session; the rest is for a busy machine.
+const IN_TIME: Duration = Duration::from_secs(4);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Drain,
+    Stop,
+}
+
+const BOTH: [End; 2] = [End::Drain, End::Stop];
+
+fn start(keys: &str, spec: &str) -> ServiceHandle {
+    let mut config = load_str("test", keys).expect("legal keys").config;
+    config.groups.clear();
+    let builder = Service::builder().config(config).listen(spec).expect("a legal spec");
+    builder.build().expect("a plan").start().expect("threads")
+}
+
+async fn event(handle: &mut ServiceHandle, wanted: impl Fn(&Event) -> bool) {
+    let found = async { while !wanted(&handle.next_event().await.expect("it runs")) {} };
+    tokio::time::timeout(DEADLINE, found).await.expect("the event comes");
+}
+
+/// Ends the service and asserts what holds after every end.
+async fn end(handle: &ServiceHandle, end: End) -> Summary {
+    let began = Instant::now();
+    let summary = match end {
+        End::Drain => handle.shutdown().await,
+        End::Stop => handle.stop().await,
+    };
+    let took = began.elapsed();
+    assert!(took < IN_TIME, "{end:?} took {took:?}");
+    let summary = summary.expect("a summary");
+    let totals = &summary.totals;
+    let ended = totals.closed + totals.failed + totals.forced;
+    assert_eq!((totals.accepted, totals.active()), (ended, 0), "{summary:?}");
+    summary
+}
+
+fn assert_free(ports: impl IntoIterator<Item = SocketAddr>) {
+    for port in ports {
+        TcpListener::bind(port).unwrap_or_else(|error| panic!("{port} is not free: {error}"));
+    }
+}
+
+/// A service of eight endpoints that is ready, and these.
+async fn ready(keys: &str) -> (ServiceHandle, Vec<Endpoint>) {
+    let handle = start(keys, "127.0.0.1:0x8");
+    let ready = handle.wait_ready().await.expect("it runs");
+    assert!(ready.bound.iter().all(|endpoint| endpoint.protocol == Protocol::Tcp));
+    (handle, ready.bound)
+}
+
+fn all_refuse(endpoints: &[Endpoint]) -> bool {
+    endpoints.iter().all(|endpoint| refused(endpoint.socket_addr()))
+}
+
+#[tokio::test]
+async fn half_bound() {
+    for way in BOTH {
+        let block = Block::new();
+        let keys = "[threads]\nworkers = 1\n[chunks]\nsize = 50";
+        let handle = start(keys, &format!("{}:18000-19999", block.ip(0)));
+        assert!(eventually(DEADLINE, || handle.snapshot().endpoints.listening > 0));
+        let summary = end(&handle, way).await;
+        assert!(summary.drain.endpoints.pending > 0, "{:?}", summary.drain.endpoints);
+        assert_free((18_000..20_000).map(|port| block.at(port)));
+    }
+}
+
+#[tokio::test]
+async fn in_the_middle_of_the_one_chunk_that_holds_everything() {
+    for way in BOTH {
+        let block = Block::new();
+        let keys = "[threads]\nworkers = 1";
+        let handle = start(keys, &format!("{}:18000-19999", block.ip(0)));
+        assert!(eventually(DEADLINE, || !refused(block.at(18_000))));
+        end(&handle, way).await;
+        assert_free((18_000..20_000).map(|port| block.at(port)));
+    }
+}
+
+#[tokio::test]
+async fn in_backoff_after_a_failed_bind() {
+    for way in BOTH {
+        let block = Block::new();
+        let taken = TcpListener::bind(block.at(18_003)).expect("a fresh address");
+        let handle = start(SLOW, &format!("{}:18000-18007", block.ip(0)));
+        assert!(eventually(DEADLINE, || {
+            let endpoints = handle.snapshot().endpoints;
+            (endpoints.listening, endpoints.retrying) == (7, 1)
+        }));
+        let summary = end(&handle, way).await;
+        assert_eq!(summary.errors.by_kind, [(FaultKind::BindInUse, 1)].into());
+        drop(taken);
+        assert_free((18_000..18_008).map(|port| block.at(port)));
+    }
+}
+
+#[tokio::test]
+async fn in_quarantine() {
+    for way in BOTH {
+        let keys = "[supervision]\nmax_restarts = 0";
+        let (mut handle, endpoints) = ready(keys).await;
+        let mut client = connect(endpoints[0].socket_addr());
+        echo_tcp(&mut client, b"before");
+        handle.inject(Injection::PanicListener(endpoints[0]));
+        event(&mut handle, |event| matches!(event, Event::Quarantined(_))).await;
+        echo_tcp(&mut client, b"its sessions live on");
+        drop(client);
+        let summary = end(&handle, way).await;
+        assert_eq!(summary.drain.endpoints.quarantined, 1);
+        assert_eq!(summary.errors.by_kind, [(FaultKind::ListenerPanic, 1)].into());
+        assert!(all_refuse(&endpoints));
+    }
+}
+
+/// Injects until the crash is told.
+async fn crash(handle: &mut ServiceHandle, injection: Injection) {
+    loop {
+        handle.inject(injection);
+        let crashed = event(handle, |event| {
+            matches!(event, Event::WorkerCrashed { .. } | Event::ListenerCrashed { .. })
+        });
+        if tokio::time::timeout(Duration::from_millis(50), crashed).await.is_ok() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_a_worker_waits_for_its_replacement() {
+    for way in BOTH {
+        let (mut handle, endpoints) = ready(SLOW).await;
+        let mut clients: Vec<_> =
+            endpoints.iter().map(|endpoint| connect(endpoint.socket_addr())).collect();
+        clients.iter_mut().for_each(|client| echo_tcp(client, b"before"));
+        for worker in [WorkerId(1), WorkerId(2)] {
+            // The first crash is made good at once, the second after five seconds.
+            crash(&mut handle, Injection::PanicWorker(worker)).await;
+            crash(&mut handle, Injection::PanicWorker(worker)).await;
+        }
+        clients.iter_mut().for_each(|client| echo_tcp(client, b"nobody opens, all serve"));
+        let summary = end(&handle, way).await;
+        assert_eq!(summary.errors.by_kind, [(FaultKind::WorkerPanic, 4)].into());
+        if way == End::Drain {
+            // Closed with FIN once they were quiet.
+            clients.iter_mut().for_each(|client| assert_eq!(read_to_fin(client), b""));
+            assert_eq!((summary.totals.closed, summary.totals.forced), (8, 0));
+        }
+        assert!(all_refuse(&endpoints));
+    }
+}
+
+#[tokio::test]
+async fn while_a_listener_waits_to_be_served_again() {
+    for way in BOTH {
+        let (mut handle, endpoints) = ready(SLOW).await;
+        crash(&mut handle, Injection::PanicListener(endpoints[0])).await;
+        crash(&mut handle, Injection::PanicListener(endpoints[0])).await;
+        // It waits in the backlog of a socket that nobody serves for five seconds.
+        let _waiting = connect(endpoints[0].socket_addr());
+        let summary = end(&handle, way).await;
+        assert_eq!(summary.drain.endpoints.retrying, 1);
+        assert!(all_refuse(&endpoints));
+    }
+}
+
+#[tokio::test]
+async fn while_a_thread_is_replaced() {
+    for way in BOTH {
+        let (handle, endpoints) = ready(SLOW).await;
+        for endpoint in &endpoints {
+            echo_tcp(&mut connect(endpoint.socket_addr()), b"before");
+        }
+        handle.inject(Injection::EndThread(WorkerId(1)));
+        end(&handle, way).await;
+        assert!(all_refuse(&endpoints));
+    }
+}
+
+#[tokio::test]
+async fn while_a_worker_hangs() {
+    for way in BOTH {
+        let (handle, endpoints) = ready(SLOW).await;
+        handle.inject(Injection::Hang(WorkerId(1), Duration::from_secs(2)));
+        end(&handle, way).await;
+        assert!(all_refuse(&endpoints));
+    }
+}
+
+/// Waits until the Supervisor has done something: it serves this endpoint again.
+async fn supervised(handle: &mut ServiceHandle, endpoint: Endpoint) {
+    handle.inject(Injection::PanicListener(endpoint));
+    event(handle, |event| *event == Event::Recovered(endpoint)).await;
+}
+
+/// Kills these twice, and ends the service while they wait to come back.
+async fn ends_while_dead(killed: &[(Injection, FaultKind)]) {
+    for way in BOTH {
+        let (mut handle, endpoints) = ready(SLOW).await;
+        let mut client = connect(endpoints[7].socket_addr());
+        for pair in endpoints[..4].chunks(2) {
+            // Twice: who died is back when the Supervisor has waited for a while.
+            supervised(&mut handle, pair[0]).await;
+            supervised(&mut handle, pair[1]).await;
+            killed.iter().for_each(|(injection, _)| handle.inject(*injection));
+        }
+        echo_tcp(&mut client, b"undisturbed");
+        drop(client);
+        let summary = end(&handle, way).await;
+        let mut expected = BTreeMap::from([(FaultKind::ListenerPanic, 4)]);
+        expected.extend(killed.iter().map(|(_, kind)| (*kind, 2)));
+        assert_eq!(summary.errors.by_kind, expected, "{way:?}");
+        assert!(all_refuse(&endpoints));
+    }
+}
+
+#[tokio::test]
+async fn while_the_supervisor_is_dead() {
+    ends_while_dead(&[(Injection::PanicSupervisor, FaultKind::SupervisorPanic)]).await;
+}
+
+#[tokio::test]
+async fn while_the_error_log_is_dead() {
+    ends_while_dead(&[(Injection::PanicErrorLog, FaultKind::ErrorLogPanic)]).await;
+}
+
+#[tokio::test]
+async fn while_the_supervisor_and_the_error_log_are_dead() {
+    let supervisor = (Injection::PanicSupervisor, FaultKind::SupervisorPanic);
+    ends_while_dead(&[supervisor, (Injection::PanicErrorLog, FaultKind::ErrorLogPanic)]).await;
+}
+
+#[tokio::test]
+async fn while_the_error_log_handles_nothing() {
+    for way in BOTH {
+        let (handle, endpoints) = ready(SLOW).await;
+        handle.inject(Injection::BlockErrorLog(Duration::from_secs(30)));
+        let mut client = connect(endpoints[0].socket_addr());
+        echo_tcp(&mut client, b"before");
+        handle.inject(Injection::PanicSession(client.local_addr().expect("an address")));
+        assert_eq!(read_to_fin(&mut client), b"");
+        let summary = end(&handle, way).await;
+        assert_eq!(summary.errors.by_kind, [(FaultKind::SessionPanic, 1)].into());
+        assert!(all_refuse(&endpoints));
+    }
+}
