@@ -25,4 +25,5 @@ mod startup;
 mod supervision;
 mod tcp_faults;
 mod tcp_sessions;
+mod threads;
 mod udp;
