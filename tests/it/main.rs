@@ -19,6 +19,7 @@ mod namespaces;
 mod on_bind_error;
 mod output;
 mod plan_findings;
+mod running_listeners;
 mod serve_events;
 mod shutdown;
 mod startup;
