@@ -14,13 +14,13 @@ use actix::{Handler, Message};
 use actix_rt::Arbiter;
 use tokio::sync::{mpsc, oneshot};
 
+use super::addresses::Addresses;
 use crate::actors::desk::Desk;
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{AddressesChanged, AttachThread, ErrorLogReturned, PartCrashed};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
-use crate::net::host::address_watch::AddressWatch;
 use crate::supervision::{Charge, DrainReport, FaultKind, RestartPolicy, Restarts, WorkerId};
 
 /// Pause before a thread that the system refused is asked for again, and the
@@ -65,7 +65,7 @@ pub(super) struct Guardian {
     joining: Vec<Joining>,
     /// Threads that are stopped, and that nobody could be had to join.
     unjoined: Vec<Arbiter>,
-    addresses: Option<AddressWatch>,
+    addresses: Addresses,
     crashes: [Restarts; 2],
     /// When a refused thread was last logged.
     refused_at: Option<Instant>,
@@ -83,10 +83,6 @@ impl Guardian {
     /// the system refuses is asked for again, until it is there.
     pub(super) fn start(charges: Charges) -> Self {
         let (tasks, inbox) = mpsc::unbounded_channel();
-        let addresses = AddressWatch::open();
-        if let Err(error) = &addresses {
-            tracing::warn!(%error, "addresses that leave are not noticed");
-        }
         let threads = (0..charges.workers).map(|_| None).collect();
         let crashes = [Restarts::default(), Restarts::default()];
         let mut guardian = Self {
@@ -96,7 +92,7 @@ impl Guardian {
             threads,
             joining: Vec::new(),
             unjoined: Vec::new(),
-            addresses: addresses.ok(),
+            addresses: Addresses::watch(),
             crashes,
             refused_at: None,
         };
@@ -114,7 +110,7 @@ impl Guardian {
             tokio::select! {
                 Some(task) = self.inbox.recv() => self.perform(task),
                 Some(worker) = self.charges.replace.recv() => self.replace_thread(worker),
-                () = changed(&mut self.addresses) => self.tell(AddressesChanged),
+                () = self.addresses.changed() => self.tell(AddressesChanged),
             }
         }
     }
@@ -294,16 +290,4 @@ impl Guardian {
             Err(_refused) => self.unjoined.push(thread),
         }
     }
-}
-
-/// Waits for a change of the machine's addresses; for ever where none is told.
-async fn changed(addresses: &mut Option<AddressWatch>) {
-    if let Some(watch) = addresses {
-        match watch.changed().await {
-            Ok(()) => return,
-            Err(error) => tracing::warn!(%error, "addresses that leave are noticed no more"),
-        }
-    }
-    *addresses = None;
-    std::future::pending().await
 }

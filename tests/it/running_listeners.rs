@@ -220,6 +220,37 @@ fn a_freebind_endpoint_is_never_missed() {
 }
 
 #[test]
+fn a_service_that_could_not_watch_says_so_and_judges_no_address_by_what_was() {
+    if !can_run() || !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let namespace = Namespace::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    namespace.enter(|| {
+        // The third registration of the service's own thread is the watch's.
+        let mut server = Ipcow::serve(["tcp://127.0.0.1,10.77.0.1:8000", "--workers", "1"])
+            .set("retry.max_attempts=1")
+            .set("retry.quarantine_probe_secs=1")
+            .traced(
+                &folder.path().join("trace"),
+                &["trace=epoll_ctl", "inject=epoll_ctl:error=ENOMEM:when=3"],
+            )
+            .start();
+        assert_eq!(server.ready().state(), "degraded");
+        assert!(server.stderr().contains("not noticed for now"), "{}", server.stderr());
+        namespace.ip("addr add 10.77.0.1/32 dev lo");
+        assert_eq!(recovered(&mut server, 1), ["tcp://10.77.0.1:8000"]);
+        counts_become(&server, 2, 0);
+        // The shortage is over: the watch is opened after all.
+        let again = || server.stderr().contains("noticed again");
+        assert!(eventually(crate::common::DEADLINE, again));
+        namespace.ip("addr del 10.77.0.1/32 dev lo");
+        counts_become(&server, 1, 1);
+        server.terminate().expect_code(0);
+    });
+}
+
+#[test]
 fn two_hundred_addresses_that_flap_end_right_and_write_few_lines() {
     if !can_run() {
         return;
