@@ -16,7 +16,9 @@ use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture};
 
 use super::link::Link;
-use super::protocol::{JudgeFailures, PartCrashed, ReportErrors};
+use super::protocol::{
+    AddressesLost, EndpointsRecovered, JudgeFailures, PartCrashed, ReportErrors,
+};
 use super::supervisor::Supervisor;
 pub(crate) use book::Book;
 
@@ -86,6 +88,22 @@ impl Handler<PartCrashed> for ErrorLog {
 
     fn handle(&mut self, crashed: PartCrashed, _ctx: &mut Self::Context) {
         self.book.borrow_mut().part_crashed(&crashed, Instant::now());
+    }
+}
+
+impl Handler<AddressesLost> for ErrorLog {
+    type Result = ();
+
+    fn handle(&mut self, lost: AddressesLost, _ctx: &mut Self::Context) {
+        self.book.borrow_mut().addresses_lost(lost, Instant::now());
+    }
+}
+
+impl Handler<EndpointsRecovered> for ErrorLog {
+    type Result = ();
+
+    fn handle(&mut self, recovered: EndpointsRecovered, _ctx: &mut Self::Context) {
+        self.book.borrow_mut().recovered(recovered, Instant::now());
     }
 }
 

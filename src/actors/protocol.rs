@@ -200,6 +200,22 @@ pub(crate) struct PartCrashed {
     pub(crate) outlook: &'static str,
 }
 
+/// Event, Supervisor → ErrorLog: the addresses of these listeners left. There
+/// is nothing to judge: their sockets wait.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AddressesLost {
+    pub(crate) fault: Fault,
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+/// Event, Supervisor → ErrorLog: these endpoints had failed, and listen.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct EndpointsRecovered {
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
 /// Question, service → ErrorLog: what was logged so far?
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "ErrorReport")]

@@ -36,6 +36,9 @@ pub(crate) fn ready(ready: &Ready) -> String {
 
 /// What is said when endpoints that had failed listen.
 pub(crate) fn recovered(endpoints: Vec<Endpoint>) -> String {
+    if endpoints.is_empty() {
+        return String::new();
+    }
     let count = counted(endpoints.len() as u64, "endpoint");
     format!("recovered: {count}: {}\n", compress(endpoints, LISTED))
 }

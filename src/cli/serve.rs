@@ -11,6 +11,7 @@ use ipcow::config::{self, Inputs, LoadedConfig};
 use ipcow::service::signals::Signals;
 use ipcow::service::{Event, Service, ServiceGone, ServiceHandle};
 use ipcow::supervision::Ready;
+use tokio::sync::oneshot;
 use tokio::time::{interval, sleep};
 
 use super::args::ServeArgs;
@@ -38,12 +39,7 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
     logging::init(&loaded.config.log, screen.stderr.clone(), color);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
-        Ok(runtime) => {
-            let code = runtime.block_on(plan_and_serve(args, inputs, &loaded, &screen, color));
-            // A name server that does not answer must not hold up the end.
-            runtime.shutdown_background();
-            code
-        }
+        Ok(runtime) => runtime.block_on(plan_and_serve(args, inputs, &loaded, &screen, color)),
         Err(error) => exit::fail(&error),
     };
     screen.flush();
@@ -63,12 +59,22 @@ async fn plan_and_serve(
         Err(error) => return exit::fail(&error),
     };
     let builder = Service::builder().config(loaded.config.clone()).force(args.force);
-    let planning = tokio::task::spawn_blocking(move || builder.build());
+    let (tell, planning) = oneshot::channel();
+    // A name server that does not answer must hold up neither a signal nor the end.
+    let planner = std::thread::Builder::new()
+        .name("ipcow-planner".to_owned())
+        .spawn(move || drop(tell.send(builder.build())));
+    let planner = match planner {
+        Ok(planner) => planner,
+        Err(error) => return exit::fail(&error),
+    };
     let (planned, told) = match plan(planning, &mut signals, screen).await {
         Some(planned) => planned,
         // Nothing was opened: there is nothing to sum up.
         None => return exit::DONE,
     };
+    // It has answered. Its place may be needed where threads are few.
+    drop(planner.join());
     let service = match planned {
         Ok(Ok(service)) => service,
         Ok(Err(error)) => return exit::start_error(&error, loaded, inputs, color),

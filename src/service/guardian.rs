@@ -7,13 +7,14 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use actix::{Handler, Message};
 use actix_rt::Arbiter;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 
+use super::addresses::Addresses;
 use crate::actors::desk::Desk;
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
@@ -22,7 +23,6 @@ use crate::actors::protocol::{
 };
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
-use crate::net::host::address_watch::AddressWatch;
 use crate::supervision::{
     Charge, DrainReport, ErrorReport, FaultKind, RestartPolicy, Restarts, WorkerId,
 };
@@ -32,6 +32,8 @@ use crate::supervision::{
 const AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait for the last word of an ErrorLog that does not answer.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// Between two log lines about threads that the system refuses.
+const QUIET: Duration = Duration::from_millis(900);
 
 /// An actor that the guardian itself brings back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,22 +68,27 @@ pub(super) struct Guardian {
     tasks: mpsc::UnboundedSender<Task>,
     inbox: mpsc::UnboundedReceiver<Task>,
     threads: Vec<Option<Arbiter>>,
-    joining: Vec<JoinHandle<bool>>,
-    addresses: Option<AddressWatch>,
+    joining: Vec<Joining>,
+    /// Threads that are stopped, and that nobody could be had to join.
+    unjoined: Vec<Arbiter>,
+    addresses: Addresses,
     crashes: [Restarts; 2],
+    /// When a refused thread was last logged.
+    refused_at: Option<Instant>,
+}
+
+/// A thread that is being joined: what came of it, and who does it.
+#[derive(Debug)]
+struct Joining {
+    told: oneshot::Receiver<bool>,
+    joiner: JoinHandle<()>,
 }
 
 impl Guardian {
-    /// Starts the ErrorLog, the Supervisor and a thread for each worker.
-    ///
-    /// # Errors
-    /// When not even one thread could be had.
-    pub(super) fn start(charges: Charges) -> io::Result<Self> {
+    /// Starts the ErrorLog, the Supervisor and a thread for each worker. One that
+    /// the system refuses is asked for again, until it is there.
+    pub(super) fn start(charges: Charges) -> Self {
         let (tasks, inbox) = mpsc::unbounded_channel();
-        let addresses = AddressWatch::open();
-        if let Err(error) = &addresses {
-            tracing::warn!(%error, "addresses that leave are not noticed");
-        }
         let threads = (0..charges.workers).map(|_| None).collect();
         let crashes = [Restarts::default(), Restarts::default()];
         let mut guardian = Self {
@@ -90,21 +97,17 @@ impl Guardian {
             inbox,
             threads,
             joining: Vec::new(),
-            addresses: addresses.ok(),
+            unjoined: Vec::new(),
+            addresses: Addresses::watch(),
             crashes,
+            refused_at: None,
         };
         guardian.start_role(Role::ErrorLog);
         guardian.start_role(Role::Supervisor);
-        let mut refused = None;
         for worker in (1..).take(guardian.threads.len()).map(WorkerId) {
-            if let Err(error) = guardian.start_thread(worker) {
-                refused = Some(error);
-            }
+            guardian.start_thread(worker);
         }
-        match refused {
-            Some(error) if guardian.threads.iter().all(Option::is_none) => Err(error),
-            _ => Ok(guardian),
-        }
+        guardian
     }
 
     /// Brings back whatever dies, for ever. May be dropped and called again.
@@ -113,7 +116,7 @@ impl Guardian {
             tokio::select! {
                 Some(task) = self.inbox.recv() => self.perform(task),
                 Some(worker) = self.charges.replace.recv() => self.replace_thread(worker),
-                () = changed(&mut self.addresses) => self.tell(AddressesChanged),
+                () = self.addresses.changed() => self.tell(AddressesChanged),
             }
         }
     }
@@ -146,8 +149,12 @@ impl Guardian {
             self.join(thread);
         }
         let mut all_well = true;
-        for joining in self.joining.drain(..) {
-            all_well &= joining.await.unwrap_or(false);
+        for Joining { told, joiner } in self.joining.drain(..) {
+            all_well &= told.await.unwrap_or(false);
+            all_well &= joiner.join().is_ok();
+        }
+        for thread in self.unjoined.drain(..) {
+            all_well &= thread.join().is_ok();
         }
         all_well
     }
@@ -202,9 +209,7 @@ impl Guardian {
                     self.tell(ErrorLogReturned);
                 }
             }
-            Task::StartThread(worker) => {
-                let _asked_again = self.start_thread(worker);
-            }
+            Task::StartThread(worker) => self.start_thread(worker),
             Task::Ended(role, ended) => self.role_ended(role, ended),
         }
     }
@@ -264,17 +269,26 @@ impl Guardian {
 
     /// Starts a thread for the worker; where the system refuses, asks again
     /// after a while.
-    fn start_thread(&mut self, worker: WorkerId) -> io::Result<()> {
-        let arbiter = Arbiter::try_new().inspect_err(|error| {
-            tracing::warn!(%worker, %error, "no thread for the worker; asking again");
-            self.later(AGAIN, Task::StartThread(worker));
-        })?;
+    fn start_thread(&mut self, worker: WorkerId) {
+        let arbiter = match Arbiter::try_new() {
+            Ok(arbiter) => arbiter,
+            Err(error) => return self.refused(worker, &error),
+        };
         let thread = arbiter.handle();
         if let Some(slot) = self.threads.get_mut(usize::from(worker.0) - 1) {
             *slot = Some(arbiter);
         }
         self.tell(AttachThread { worker, thread });
-        Ok(())
+    }
+
+    /// A thousand workers may wait for their threads: one of them is named.
+    fn refused(&mut self, worker: WorkerId, error: &io::Error) {
+        let now = Instant::now();
+        if self.refused_at.is_none_or(|said| now.duration_since(said) >= QUIET) {
+            self.refused_at = Some(now);
+            tracing::warn!(%worker, %error, "no thread for a worker; asking again each second");
+        }
+        self.later(AGAIN, Task::StartThread(worker));
     }
 
     fn replace_thread(&mut self, worker: WorkerId) {
@@ -282,24 +296,28 @@ impl Guardian {
         if let Some(ended) = ended {
             self.join(ended);
         }
-        let _asked_again = self.start_thread(worker);
+        self.start_thread(worker);
     }
 
-    /// Joins off this thread: the one that ends may take its time.
+    /// Joins off this thread: the one that ends may take its time. Where there
+    /// is no thread to do it on, it is joined at the very end. (tokio's
+    /// `spawn_blocking` panics where the system refuses it a thread.)
     fn join(&mut self, thread: Arbiter) {
-        self.joining.retain(|joining| !joining.is_finished());
-        self.joining.push(tokio::task::spawn_blocking(move || thread.join().is_ok()));
-    }
-}
-
-/// Waits for a change of the machine's addresses; for ever where none is told.
-async fn changed(addresses: &mut Option<AddressWatch>) {
-    if let Some(watch) = addresses {
-        match watch.changed().await {
-            Ok(()) => return,
-            Err(error) => tracing::warn!(%error, "addresses that leave are noticed no more"),
+        self.joining.retain(|joining| !joining.joiner.is_finished());
+        let (hand_over, handed) = std::sync::mpsc::sync_channel::<Arbiter>(1);
+        let (tell, told) = oneshot::channel();
+        let joiner = Builder::new().name("ipcow-joiner".to_owned()).spawn(move || {
+            let joined = handed.recv().is_ok_and(|thread| thread.join().is_ok());
+            let _ending = tell.send(joined);
+        });
+        match joiner {
+            Ok(joiner) => {
+                if let Err(back) = hand_over.send(thread) {
+                    self.unjoined.push(back.0);
+                }
+                self.joining.push(Joining { told, joiner });
+            }
+            Err(_refused) => self.unjoined.push(thread),
         }
     }
-    *addresses = None;
-    std::future::pending().await
 }

@@ -5,6 +5,7 @@
 //! own, so it can be used from any async runtime. Installs no signal handler,
 //! no logger, and never ends the process.
 
+mod addresses;
 mod builder;
 mod guardian;
 mod handle;

@@ -88,7 +88,7 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
-        let mut tree = tree::start(config, shared, outlets).await?;
+        let mut tree = tree::start(config, shared, outlets).await;
         let command = serve(&mut tree, shared, &mut inbox).await;
         drain(config, &mut tree, command, &mut inbox).await;
         shared.ending.store(true, Ordering::Release);

@@ -1,7 +1,6 @@
 //! Starting the actor tree: error log, supervisor, and a worker a thread.
 
 use std::cell::RefCell;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,10 +48,7 @@ pub(super) struct Tree {
 }
 
 /// Starts every actor on this system and sends the first command.
-///
-/// # Errors
-/// When not even one worker thread could be had.
-pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) -> io::Result<Tree> {
+pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree {
     let dropped = Arc::new(AtomicU64::new(0));
     let (failures, queue) = mpsc::channel(FAILURES);
     let (replace, to_replace) = mpsc::unbounded_channel();
@@ -104,9 +100,8 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         policy,
         workers: shared.counters.len(),
     });
-    let guardian = guardian?;
     let _alive = supervisor.deliver(BeginDispatch).await;
-    Ok(Tree { guardian, supervisor, drained })
+    Tree { guardian, supervisor, drained }
 }
 
 fn groups(config: &Config, plan: &Plan, routes: &Routes) -> Vec<Arc<GroupRuntime>> {

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Desk, Event, Part};
 use crate::actors::orders;
 use crate::actors::protocol::{ListenerCrashed, PartCrashed, WorkerEnded};
-use crate::plan::reach::LocalRoutes;
-use crate::supervision::{Charge, ChunkId, Fault, FaultKind, Place, WorkerState};
+use crate::supervision::{Charge, ChunkId, Fault, FaultKind, WorkerState};
 
 impl Desk {
     fn charge(&mut self, part: Part, now: Instant) -> Charge {
@@ -141,48 +140,6 @@ impl Desk {
             Charge::Exhausted { probe: Some(_) } => "quarantined, probed now and then",
             Charge::Exhausted { probe: None } => "quarantined",
         };
-        let error_log = self.setup.error_log.clone();
-        let crashed = PartCrashed { part, name, kind, panic, outlook };
-        actix::spawn(async move {
-            let _ending = error_log.deliver(crashed).await;
-        });
-    }
-
-    /// An address may have left while its endpoint was opened: nobody was told.
-    pub(super) fn check_addresses(&mut self, opened: &[Place]) {
-        let routes = self.setup.routes.borrow().clone();
-        let Some(routes) = routes else { return };
-        let fault = Fault::without_errno(FaultKind::AddressLost);
-        for place in opened {
-            let index = self.setup.table.endpoint(*place);
-            let Some((group, endpoint)) = self.setup.endpoints.get(index) else { continue };
-            let freebind = self.setup.groups[group].settings.freebind;
-            if !routes.serves(&endpoint, freebind) {
-                let _lost = self.setup.table.address_lost(*place, fault);
-            }
-        }
-    }
-
-    /// Judges every endpoint anew by the machine's present addresses. A socket
-    /// whose address left says nothing by itself, and works again afterwards.
-    pub(crate) fn addresses_changed(&mut self) {
-        let Ok(routes) = LocalRoutes::read() else { return };
-        if self.drain.is_some() || self.setup.routes.borrow().as_ref() == Some(&routes) {
-            return;
-        }
-        let fault = Fault::without_errno(FaultKind::AddressLost);
-        let mut back = Vec::new();
-        for (index, (group, endpoint)) in (0..).zip(&self.setup.endpoints) {
-            let place = self.setup.table.place(index);
-            let freebind = self.setup.groups[group].settings.freebind;
-            if !routes.serves(&endpoint, freebind) {
-                // Only one that listened is lost; the others know already.
-                let _others = self.setup.table.address_lost(place, fault);
-            } else if self.setup.table.address_back(place).is_ok() {
-                back.push(place);
-            }
-        }
-        self.setup.routes.send_replace(Some(routes));
-        self.tell_recovered(&back);
+        self.tell_error_log(PartCrashed { part, name, kind, panic, outlook });
     }
 }

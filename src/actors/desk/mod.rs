@@ -4,6 +4,7 @@
 //! service lends it to one after another. Decisions about states are the
 //! table's; decisions about crashes are [`crash`]'s.
 
+mod addresses;
 mod crash;
 mod dispatch;
 mod drain;

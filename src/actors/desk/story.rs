@@ -1,28 +1,40 @@
 //! What the desk tells the service: ready, recovered, its picture.
 
+use actix::{Handler, Message};
+
 use super::{Desk, Event};
+use crate::actors::error_log::ErrorLog;
 use crate::actors::orders;
-use crate::spec::compress;
+use crate::actors::protocol::EndpointsRecovered;
 use crate::supervision::{
     EndpointFailure, Fault, FaultKind, MAX_BOUND, MAX_FAILURES, Picture, Place, Ready,
 };
-
-/// Longest list of endpoints in a log line. Unit: characters.
-const NAMED: usize = 200;
 
 impl Desk {
     pub(super) fn tell_recovered(&self, places: &[Place]) {
         if self.setup.ready.borrow().is_none() {
             return;
         }
-        let endpoints = || places.iter().filter_map(|it| orders::endpoint_at(&self.setup, *it));
-        if !places.is_empty() {
-            let named = compress(endpoints(), NAMED);
-            tracing::info!(count = places.len(), endpoints = named, "endpoints recovered");
+        let named = places.iter().filter_map(|place| orders::endpoint_at(&self.setup, *place));
+        let endpoints: Vec<_> = named.collect();
+        for endpoint in &endpoints {
+            self.tell(Event::Recovered(*endpoint));
         }
-        for endpoint in endpoints() {
-            self.tell(Event::Recovered(endpoint));
+        if !endpoints.is_empty() {
+            self.tell_error_log(EndpointsRecovered { endpoints });
         }
+    }
+
+    /// Tells the error log; a successor, where it is dead.
+    pub(super) fn tell_error_log<M>(&self, message: M)
+    where
+        M: Message<Result = ()> + Clone + Send + 'static,
+        ErrorLog: Handler<M>,
+    {
+        let error_log = self.setup.error_log.clone();
+        actix::spawn(async move {
+            let _ending = error_log.deliver(message).await;
+        });
     }
 
     /// Says once that the service is ready.

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, PartCrashed, SessionFailed};
+use crate::actors::protocol::{
+    AddressesLost, EndpointsRecovered, Failure, FailuresJudged, JudgeFailures, PartCrashed,
+    SessionFailed,
+};
 use crate::spec::{Endpoint, compress};
 use crate::supervision::{
     ErrorReport, Fault, FaultClass, FaultKind, LineBudget, RetryPolicy, Verdict,
@@ -88,6 +91,35 @@ impl Book {
             );
         }
         FailuresJudged { verdicts }
+    }
+
+    /// Logs that addresses left their interface.
+    pub(super) fn addresses_lost(&mut self, lost: AddressesLost, now: Instant) {
+        let AddressesLost { fault, endpoints } = lost;
+        let kind = fault.kind.as_str();
+        endpoints.iter().for_each(|_| self.count(fault.kind));
+        if self.may_write(now) {
+            tracing::warn!(
+                kind,
+                count = endpoints.len(),
+                endpoints = compress(endpoints, NAMED),
+                outlook = "waiting for the address",
+                "endpoints do not listen: {}",
+                fault.explain()
+            );
+        }
+    }
+
+    /// Logs that endpoints which had failed listen. No error: nothing is counted.
+    pub(super) fn recovered(&mut self, recovered: EndpointsRecovered, now: Instant) {
+        let endpoints = recovered.endpoints;
+        if self.may_write(now) {
+            tracing::info!(
+                count = endpoints.len(),
+                endpoints = compress(endpoints, NAMED),
+                "endpoints recovered"
+            );
+        }
     }
 
     /// Logs that a part of the tree crashed.
@@ -178,7 +210,7 @@ impl Book {
     fn may_write(&mut self, now: Instant) -> bool {
         let turn = self.lines.take(now);
         if let Some(suppressed) = turn.suppressed {
-            tracing::warn!(suppressed, "more failures were counted than written");
+            tracing::warn!(suppressed, "more was counted than written");
         }
         turn.granted
     }

@@ -18,7 +18,7 @@ pub(crate) struct Ipcow {
     binary: PathBuf,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
-    nobody: bool,
+    user: Option<u32>,
 }
 
 impl Ipcow {
@@ -29,7 +29,7 @@ impl Ipcow {
             binary: binary(),
             args: args.into_iter().map(Into::into).collect(),
             env: Vec::new(),
-            nobody: false,
+            user: None,
         }
     }
 
@@ -88,7 +88,13 @@ impl Ipcow {
     }
 
     /// Runs as `nobody`, from a copy in `folder`, which nobody may enter.
-    pub(crate) fn by_nobody_in(mut self, folder: &Path) -> Self {
+    pub(crate) fn by_nobody_in(self, folder: &Path) -> Self {
+        self.by_user_in(folder, NOBODY)
+    }
+
+    /// Runs as a user with that number, from a copy in `folder`. Limits of processes
+    /// hold for all that a user runs: a test of them has a user of its own.
+    pub(crate) fn by_user_in(mut self, folder: &Path, user: u32) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let open = || std::fs::Permissions::from_mode(0o755);
         let copy = folder.join("ipcow");
@@ -96,7 +102,7 @@ impl Ipcow {
         std::fs::set_permissions(folder, open()).expect("the folder is ours");
         std::fs::set_permissions(&copy, open()).expect("the copy is ours");
         self.binary = copy;
-        self.nobody = true;
+        self.user = Some(user);
         self
     }
 
@@ -128,8 +134,8 @@ impl Ipcow {
             }
         }
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
-        if self.nobody {
-            command.current_dir("/").uid(NOBODY).gid(NOBODY);
+        if let Some(user) = self.user {
+            command.current_dir("/").uid(user).gid(user);
         }
         let child = command.spawn().unwrap_or_else(|error| panic!("{words:?}: {error}"));
         Running::new(child)
