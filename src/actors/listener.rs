@@ -62,16 +62,18 @@ impl Listener {
     /// Starts a session for each client that the backlog still holds: closing
     /// the socket would reset them.
     fn empty_backlog(&self) {
-        // Something that refuses accept(2) itself (a security module) takes
-        // nothing from the backlog, and would be asked for ever.
-        let mut losses = self.group.backlog;
-        while let Ok(permit) = Arc::clone(&self.local.share.permits).try_acquire_owned() {
+        // Those that wait now, and no more: under a flood there is always one
+        // more, and what refuses accept(2) itself takes none away.
+        for _ in 0..self.accepts.source().waiting() {
+            let Ok(permit) = Arc::clone(&self.local.share.permits).try_acquire_owned() else {
+                break;
+            };
             match self.accepts.source().try_accept() {
                 Ok(Some(connection)) => self.serve(connection, permit),
                 Ok(None) => break,
                 Err(error) => match error.raw_os_error().map(classify) {
-                    Some(AcceptClass::Retry) if losses > 0 => losses -= 1,
-                    Some(_) | None => break,
+                    Some(AcceptClass::Retry) => {}
+                    Some(AcceptClass::Pause | AcceptClass::Fatal) | None => break,
                 },
             }
         }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::bind::Bound;
-use super::sys::Watched;
+use super::sys::{self, Watched};
 
 /// A connection and where it comes from.
 pub(crate) type Connection = (TcpStream, SocketAddr);
@@ -65,6 +65,11 @@ impl Acceptor {
     /// next call tries again without waiting.
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
         self.socket.poll_io(cx, take)
+    }
+
+    /// How many connections wait to be taken; one where the kernel does not say.
+    pub(crate) fn waiting(&self) -> u32 {
+        sys::waiting_connections(self.bound()).unwrap_or(1)
     }
 
     /// Takes a connection that is there already; `None` when there is none.

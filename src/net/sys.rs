@@ -139,6 +139,33 @@ pub(crate) fn kernel_drops(socket: &impl AsFd) -> io::Result<u32> {
     Ok(memory[DROPS])
 }
 
+/// Connections of a listening socket that nobody has accepted: `tcpi_unacked`
+/// of `TCP_INFO` (tcp(7)), which counts the accept queue there.
+///
+/// # Errors
+/// What getsockopt(2) says: EOPNOTSUPP where the socket is not TCP.
+#[allow(unsafe_code)]
+pub(crate) fn waiting_connections(socket: &impl AsFd) -> io::Result<u32> {
+    // SAFETY: `tcp_info` is plain numbers: all zeroes is one of its values.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the descriptor is borrowed for the call, `length` holds the size
+    // of `info` in bytes, and any bit pattern is a valid `tcp_info`.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    if answer == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(info.tcpi_unacked)
+}
+
 /// Names the calling thread, as `top -H` and `/proc/PID/task/TID/comm` show it.
 ///
 /// At most 15 bytes; the rest, and all from a NUL on, is cut off (`PR_SET_NAME`,

@@ -128,11 +128,12 @@ async fn the_backlog_is_emptied_without_waiting() {
     assert!(acceptor.try_accept().expect("no failure").is_none());
     let address = acceptor.bound().local_addr();
     let clients: Vec<_> = (0..5).map(|_| TcpStream::connect(address).expect("a client")).collect();
+    assert_eq!(acceptor.waiting(), 5);
     let mut taken = Vec::new();
     while let Some(connection) = acceptor.try_accept().expect("no failure") {
         taken.push(connection);
     }
-    assert_eq!(taken.len(), clients.len());
+    assert_eq!((taken.len(), acceptor.waiting()), (clients.len(), 0));
 }
 
 #[tokio::test]
