@@ -26,3 +26,7 @@ serve *ARGS:
 # Thousands of endpoints on loopback, spoken to by a client that is not ours.
 demo:
     scripts/demo
+
+# Faults of every kind under clients that compare each byte; fails on loss or drift.
+soak MINUTES="1":
+    scripts/soak {{MINUTES}}

@@ -92,6 +92,8 @@ async fn client(at: SocketAddr, seed: u64, stop: watch::Receiver<bool>) -> Seen 
                 seen.ended += 1;
                 continue 'session;
             }
+            // Other tests want the machine too.
+            tokio::time::sleep(Duration::from_millis(chance.u64(1..20))).await;
         }
         stream.shutdown().await.expect("it lives");
         assert_eq!(stream.read(&mut back).await.expect("FIN"), 0, "{at}: more came than was sent");

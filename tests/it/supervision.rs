@@ -11,7 +11,9 @@ use ipcow::service::{Event, Injection, Service, ServiceHandle, Summary};
 use ipcow::spec::{Endpoint, Protocol};
 use ipcow::supervision::{FaultKind, Ready, WorkerId};
 
-use crate::common::{DEADLINE, connect, echo_tcp, echo_udp, eventually, read_to_fin, udp_client};
+use crate::common::{
+    Block, DEADLINE, connect, echo_tcp, echo_udp, eventually, read_to_fin, refused, udp_client,
+};
 
 /// Restarts often enough that no test runs out of them by accident.
 const PATIENT: &str = "[supervision]\nmax_restarts = 1000\n[retry]\nmax_backoff_ms = 100";
@@ -244,4 +246,22 @@ async fn a_poisoned_chunk_is_quarantined_and_the_other_chunks_are_untouched() {
     let summary = handle.shutdown().await.expect("it drains");
     assert_closed_books(&summary);
     assert_eq!(summary.errors.by_kind[&FaultKind::ChunkPanic], 4);
+}
+
+#[tokio::test]
+async fn a_listener_that_crashes_once_too_often_before_its_worker_reports_is_quarantined() {
+    let keys = "[supervision]\nmax_restarts = 0\n[retry]\nquarantine_probe_secs = 0\n\
+                [threads]\nworkers = 1";
+    let block = Block::new();
+    let spec = format!("tcp://{}:18000-19999", block.ip(0));
+    let mut handle = start(keys, &spec);
+    let endpoint = handle.plan().endpoints.get(0).expect("2,000 endpoints").1;
+    // The first of a chunk that is still being opened.
+    while refused(endpoint.socket_addr()) {}
+    handle.inject(Injection::PanicListener(endpoint));
+    event(&mut handle, |event| matches!(event, Event::Quarantined(_))).await;
+    let ready = handle.wait_ready().await.expect("every endpoint is decided");
+    assert_eq!((ready.endpoints.listening, ready.endpoints.quarantined), (1_999, 1));
+    // The worker lets go of its own share of the socket next.
+    assert!(eventually(DEADLINE, || refused(endpoint.socket_addr())));
 }

@@ -34,11 +34,12 @@ impl Desk {
             }
             Charge::Exhausted { probe } => {
                 self.setup.table.quarantine(place, fault, probe.map(|pause| now + pause));
-                self.tell(Event::Quarantined(name.clone()));
             }
         }
-        self.report_crash("listener", name, FaultKind::ListenerPanic, panic.clone(), charge);
+        let kind = FaultKind::ListenerPanic;
+        self.report_crash("listener", name.clone(), kind, panic.clone(), charge);
         self.tell(Event::ListenerCrashed { endpoint, panic });
+        self.tell_exhausted(charge, name);
     }
 
     pub(crate) fn worker_ended(&mut self, ended: WorkerEnded, now: Instant) {
@@ -74,11 +75,16 @@ impl Desk {
         slot.poisoned = poisoned;
         self.setup.restarts.worker();
         let panic = panic.unwrap_or_else(|| "it stopped".to_owned());
-        if matches!(charge, Charge::Exhausted { .. }) {
-            self.tell(Event::Quarantined(name.clone()));
-        }
-        self.report_crash("worker", name, kind, panic.clone(), charge);
+        self.report_crash("worker", name.clone(), kind, panic.clone(), charge);
         self.tell(Event::WorkerCrashed { worker, panic });
+        self.tell_exhausted(charge, name);
+    }
+
+    /// Tells of a quarantine, after the crash that was one too many.
+    fn tell_exhausted(&self, charge: Charge, name: String) {
+        if matches!(charge, Charge::Exhausted { .. }) {
+            self.tell(Event::Quarantined(name));
+        }
     }
 
     /// A chunk that crashes whoever opens it rests.

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::row::Judgement;
+use super::row::{Judgement, Lost};
 use super::{ChunkTable, Place, Refused};
 use crate::supervision::chunk::{ChunkId, ChunkState, Lease, WorkerId};
 use crate::supervision::failure::Fault;
@@ -30,7 +30,7 @@ impl<S> ChunkTable<S> {
     ) -> Result<(), Refused> {
         if let Some(row) = self.row_mut(place).filter(|row| row.leased) {
             // Its worker has not reported yet: noted until then.
-            row.lost = Some(fault);
+            row.lost = Some(Lost::Crashed(fault, due));
             return Ok(());
         }
         self.served_mut(place)?.let_go(fault, Some(due));
@@ -64,9 +64,13 @@ impl<S> ChunkTable<S> {
     }
 
     /// Attempts or restarts are used up: the socket goes, and the next try is
-    /// at `probe`, if ever. An endpoint that is being opened keeps its state:
-    /// the report decides.
+    /// at `probe`, if ever. An endpoint that is being opened keeps its state
+    /// until its worker has reported.
     pub fn quarantine(&mut self, place: Place, fault: Fault, probe: Option<Instant>) {
+        if let Some(row) = self.row_mut(place).filter(|row| row.leased) {
+            row.lost = Some(Lost::Exhausted(fault, probe));
+            return;
+        }
         if self.lock_up(place, fault, probe) {
             self.count_missing(place.chunk);
             self.schedule(probe, place.chunk);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::row::{Judgement, Row};
+use super::row::{Judgement, Lost, Row};
 use super::{ChunkTable, Outcome, Place, Refused, Slot, index};
 use crate::supervision::chunk::{ChunkEvent, ChunkId, ChunkState, Lease};
 use crate::supervision::failure::{Fault, FaultKind};
@@ -58,7 +58,7 @@ impl<S> ChunkTable<S> {
     /// [`Refused`] when there is no such endpoint or nobody serves it.
     pub fn listener_lost(&mut self, place: Place, fault: Fault) -> Result<(), Refused> {
         if let Some(row) = self.row_mut(place).filter(|row| row.leased) {
-            row.lost = Some(fault);
+            row.lost = Some(Lost::Failed(fault));
             return Ok(());
         }
         let row = self.served_mut(place)?;
@@ -131,12 +131,13 @@ impl<S> ChunkTable<S> {
                 let lost = row.lost.take();
                 self.set_state(place, EndpointState::Listening);
                 let noted = match lost {
-                    // Its actor died before it was known, and its socket is fine.
-                    Some(fault) if fault.kind.is_crash() => {
-                        self.listener_crashed(place, fault, due)
-                    }
-                    Some(fault) => self.listener_lost(place, fault),
                     None => return had_failed,
+                    Some(Lost::Failed(fault)) => self.listener_lost(place, fault),
+                    Some(Lost::Crashed(fault, due)) => self.listener_crashed(place, fault, due),
+                    Some(Lost::Exhausted(fault, probe)) => {
+                        self.quarantine(place, fault, probe);
+                        return false;
+                    }
                 };
                 noted.is_err() && had_failed
             }

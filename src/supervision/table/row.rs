@@ -20,6 +20,17 @@ pub(in crate::supervision) enum Judgement {
     Asked,
 }
 
+/// The end of a listener that the table does not know of yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::supervision) enum Lost {
+    /// Its socket failed.
+    Failed(Fault),
+    /// Its actor crashed; the endpoint is opened again from then on.
+    Crashed(Fault, Instant),
+    /// Its actor crashed once too often; the endpoint is probed then, if ever.
+    Exhausted(Fault, Option<Instant>),
+}
+
 /// What the table knows of one endpoint; `S` is its listening socket.
 #[derive(Debug)]
 pub(in crate::supervision) struct Row<S> {
@@ -34,8 +45,8 @@ pub(in crate::supervision) struct Row<S> {
     pub(in crate::supervision) leased: bool,
     /// What became of its last failure.
     pub(in crate::supervision) judgement: Judgement,
-    /// Its listener failed before the report that it was opened.
-    pub(in crate::supervision) lost: Option<Fault>,
+    /// What became of its listener before the report that it was opened.
+    pub(in crate::supervision) lost: Option<Lost>,
     /// It listened or was quarantined at least once.
     pub(in crate::supervision) decided: bool,
     /// The port that the kernel chose; 0 = none yet.

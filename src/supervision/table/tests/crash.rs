@@ -156,6 +156,26 @@ fn a_quarantined_endpoint_holds_no_socket_and_waits_for_its_probe_or_its_release
 }
 
 #[test]
+fn what_becomes_of_a_listener_before_the_report_is_done_with_the_report() {
+    let now = Instant::now();
+    let mut table = table(3, 3);
+    let lease = table.lease_next(A, now).expect("a chunk").lease;
+    table.listener_crashed(at(1), crash(), now + SECOND).expect("it is noted");
+    table.quarantine(at(2), crash(), None);
+    assert_eq!((table.endpoint_counts().pending, table.undecided()), (3, 3));
+    let all = (0..3).map(|slot| (slot, opened()));
+    assert_eq!(table.finish(lease, all, now), Ok(vec![]));
+    let states = [0, 1, 2].map(|slot| table.endpoint_state(at(slot)));
+    use EndpointState::{Listening, Quarantined, Retrying};
+    assert_eq!(states, [Listening, Retrying, Quarantined].map(Some));
+    assert_eq!(table.held(at(2)), (80, None), "clients must be refused");
+    table.wake(now);
+    assert!(table.lease_next(B, now).is_none(), "its delay is kept");
+    table.wake(now + SECOND);
+    assert_eq!(table.lease_next(B, now + SECOND).map(|leased| leased.slots), Some(vec![1]));
+}
+
+#[test]
 fn used_up_attempts_let_the_kept_socket_go() {
     let now = Instant::now();
     let mut table = open_chunk(1, now);
