@@ -16,9 +16,7 @@ use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture};
 
 use super::link::Link;
-use super::protocol::{
-    AddressesLost, EndpointsRecovered, JudgeFailures, PartCrashed, ReportErrors,
-};
+use super::protocol::{JudgeFailures, ReportErrors};
 use super::supervisor::Supervisor;
 pub(crate) use book::Book;
 
@@ -48,7 +46,7 @@ impl Actor for ErrorLog {
     }
 }
 
-/// Takes session failures from the queue as they come.
+/// Takes notices and session failures from their queues as they come.
 struct TakeFailures;
 
 impl ActorFuture<ErrorLog> for TakeFailures {
@@ -62,6 +60,10 @@ impl ActorFuture<ErrorLog> for TakeFailures {
     ) -> Poll<()> {
         let mut book = log.book.borrow_mut();
         for _ in 0..TAKEN_A_TURN {
+            if let Poll::Ready(Some(notice)) = book.notices.poll_recv(task) {
+                book.take(notice, Instant::now());
+                continue;
+            }
             let Some(failed) = ready!(book.queue.poll_recv(task)) else { return Poll::Ready(()) };
             book.session_failed(failed);
         }
@@ -80,30 +82,6 @@ impl Handler<JudgeFailures> for ErrorLog {
             let _ending = supervisor.deliver(judged).await;
         };
         ctx.spawn(sent.into_actor(self));
-    }
-}
-
-impl Handler<PartCrashed> for ErrorLog {
-    type Result = ();
-
-    fn handle(&mut self, crashed: PartCrashed, _ctx: &mut Self::Context) {
-        self.book.borrow_mut().part_crashed(&crashed, Instant::now());
-    }
-}
-
-impl Handler<AddressesLost> for ErrorLog {
-    type Result = ();
-
-    fn handle(&mut self, lost: AddressesLost, _ctx: &mut Self::Context) {
-        self.book.borrow_mut().addresses_lost(lost, Instant::now());
-    }
-}
-
-impl Handler<EndpointsRecovered> for ErrorLog {
-    type Result = ();
-
-    fn handle(&mut self, recovered: EndpointsRecovered, _ctx: &mut Self::Context) {
-        self.book.borrow_mut().recovered(recovered, Instant::now());
     }
 }
 

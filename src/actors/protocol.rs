@@ -187,9 +187,21 @@ pub(crate) struct SessionFailed {
     pub(crate) panic: Option<String>,
 }
 
-/// Event, Supervisor → ErrorLog: a part of the tree crashed, and what is done.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
+/// Event, Supervisor or service → ErrorLog: something to be logged that asks
+/// for no verdict. Travels through a bounded queue instead of a mailbox, so that
+/// it survives the error log's own death.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A part of the tree crashed, and what is done about it.
+    PartCrashed(PartCrashed),
+    /// The addresses of these listeners left. Their sockets wait.
+    AddressesLost { fault: Fault, endpoints: Vec<Endpoint> },
+    /// These endpoints had failed, and listen.
+    EndpointsRecovered(Vec<Endpoint>),
+}
+
+/// A crash, for the log.
+#[derive(Debug)]
 pub(crate) struct PartCrashed {
     /// `"listener"`, `"worker"`, `"chunk"`, …
     pub(crate) part: &'static str,
@@ -198,22 +210,6 @@ pub(crate) struct PartCrashed {
     pub(crate) kind: FaultKind,
     pub(crate) panic: String,
     pub(crate) outlook: &'static str,
-}
-
-/// Event, Supervisor → ErrorLog: the addresses of these listeners left. There
-/// is nothing to judge: their sockets wait.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub(crate) struct AddressesLost {
-    pub(crate) fault: Fault,
-    pub(crate) endpoints: Vec<Endpoint>,
-}
-
-/// Event, Supervisor → ErrorLog: these endpoints had failed, and listen.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub(crate) struct EndpointsRecovered {
-    pub(crate) endpoints: Vec<Endpoint>,
 }
 
 /// Question, service → ErrorLog: what was logged so far?

@@ -19,7 +19,7 @@ use crate::actors::desk::Desk;
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{
-    AddressesChanged, AttachThread, ErrorLogReturned, PartCrashed, ReportErrors,
+    AddressesChanged, AttachThread, ErrorLogReturned, Notice, PartCrashed, ReportErrors,
 };
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
@@ -56,6 +56,7 @@ pub(super) struct Charges {
     pub(super) book: Rc<RefCell<Book>>,
     pub(super) supervisor: (LinkTarget<Supervisor>, Link<Supervisor>),
     pub(super) error_log: (LinkTarget<ErrorLog>, Link<ErrorLog>),
+    pub(super) notices: mpsc::Sender<Notice>,
     /// Workers whose threads have ended.
     pub(super) replace: mpsc::UnboundedReceiver<WorkerId>,
     pub(super) policy: RestartPolicy,
@@ -159,22 +160,21 @@ impl Guardian {
         all_well
     }
 
-    /// What was logged, at the end of the service. An ErrorLog that is dead
-    /// comes back for it; one that is silent is not waited for.
+    /// What was logged, at the end of the service. An ErrorLog that is dead or
+    /// silent is not waited for: its book tells.
     pub(super) async fn errors(&mut self) -> ErrorReport {
         while let Ok(task) = self.inbox.try_recv() {
             self.perform(task);
         }
-        let error_log = self.charges.error_log.1.clone();
-        if error_log.current().is_none() {
-            self.start_role(Role::ErrorLog);
-            // What waited for a successor is sent first.
-            tokio::task::yield_now().await;
+        if let Some(log) = self.charges.error_log.1.current() {
+            let asked = tokio::time::timeout(PATIENCE, log.send(ReportErrors)).await;
+            // It may have died of what came before the question.
+            while let Ok(task) = self.inbox.try_recv() {
+                self.perform(task);
+            }
+            drop(asked);
         }
-        match tokio::time::timeout(PATIENCE, error_log.deliver(ReportErrors)).await {
-            Ok(Some(report)) => report,
-            Ok(None) | Err(_) => self.charges.book.borrow_mut().report(Instant::now()),
-        }
+        self.charges.book.borrow_mut().report(Instant::now())
     }
 
     /// The thread of a worker.
@@ -253,10 +253,7 @@ impl Guardian {
         self.later(after, Task::Start(role));
         let crashed =
             PartCrashed { part, name: part.to_owned(), kind, panic, outlook: "restarting" };
-        let error_log = self.charges.error_log.1.clone();
-        actix::spawn(async move {
-            let _ending = error_log.deliver(crashed).await;
-        });
+        let _full = self.charges.notices.try_send(Notice::PartCrashed(crashed));
     }
 
     fn later(&self, after: Duration, task: Task) {

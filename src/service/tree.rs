@@ -29,6 +29,8 @@ use crate::supervision::{
 
 /// Most session failures that wait to be logged; more are counted as dropped.
 const FAILURES: usize = 10_000;
+/// Most crashes and other notices that wait to be logged; likewise.
+const NOTICES: usize = 1_000;
 
 /// The machine's own addresses, as the Supervisor knows them.
 type Routes = watch::Receiver<Option<LocalRoutes>>;
@@ -51,6 +53,7 @@ pub(super) struct Tree {
 pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree {
     let dropped = Arc::new(AtomicU64::new(0));
     let (failures, queue) = mpsc::channel(FAILURES);
+    let (notices, noticed) = mpsc::channel(NOTICES);
     let (replace, to_replace) = mpsc::unbounded_channel();
     let (drained_sender, drained) = watch::channel(false);
     let (supervisor_target, supervisor) = link();
@@ -87,15 +90,18 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         drained: drained_sender,
         events: outlets.events,
         error_log: error_log.clone(),
+        notices: notices.clone(),
+        dropped: Arc::clone(&dropped),
         replace,
         shares: shared.counters.iter().map(share).collect(),
     });
-    let book = Book::new(RetryPolicy::new(config.retry.clone()), queue, dropped);
+    let book = Book::new(RetryPolicy::new(config.retry.clone()), queue, noticed, dropped);
     let guardian = Guardian::start(Charges {
         desk: Rc::new(RefCell::new(desk)),
         book: Rc::new(RefCell::new(book)),
         supervisor: (supervisor_target, supervisor.clone()),
         error_log: (error_log_target, error_log),
+        notices,
         replace: to_replace,
         policy,
         workers: shared.counters.len(),

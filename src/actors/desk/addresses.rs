@@ -5,7 +5,7 @@
 
 use super::Desk;
 use crate::actors::orders;
-use crate::actors::protocol::AddressesLost;
+use crate::actors::protocol::Notice;
 use crate::plan::reach::LocalRoutes;
 use crate::spec::Endpoint;
 use crate::supervision::{Fault, FaultKind, Place};
@@ -67,7 +67,7 @@ impl Desk {
             }
         }
         if !lost.is_empty() {
-            self.tell_error_log(AddressesLost { fault, endpoints: lost });
+            self.tell_error_log(Notice::AddressesLost { fault, endpoints: lost });
         }
     }
 }

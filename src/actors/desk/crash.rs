@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Desk, Event, Part};
 use crate::actors::orders;
-use crate::actors::protocol::{ListenerCrashed, PartCrashed, WorkerEnded};
+use crate::actors::protocol::{ListenerCrashed, Notice, PartCrashed, WorkerEnded};
 use crate::supervision::{Charge, ChunkId, Fault, FaultKind, WorkerState};
 
 impl Desk {
@@ -146,6 +146,7 @@ impl Desk {
             Charge::Exhausted { probe: Some(_) } => "quarantined, probed now and then",
             Charge::Exhausted { probe: None } => "quarantined",
         };
-        self.tell_error_log(PartCrashed { part, name, kind, panic, outlook });
+        let crashed = PartCrashed { part, name, kind, panic, outlook };
+        self.tell_error_log(Notice::PartCrashed(crashed));
     }
 }

@@ -14,6 +14,7 @@ mod story;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use actix::ArbiterHandle;
@@ -21,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::error_log::ErrorLog;
 use super::link::Link;
-use super::protocol::GroupRuntime;
+use super::protocol::{GroupRuntime, Notice};
 use super::share::WorkerShare;
 use crate::net::bind::Bound;
 use crate::plan::endpoints::PlanEndpoints;
@@ -92,6 +93,10 @@ pub(crate) struct Setup {
     pub(crate) drained: watch::Sender<bool>,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) error_log: Link<ErrorLog>,
+    /// To the error log; bounded.
+    pub(crate) notices: mpsc::Sender<Notice>,
+    /// What did not fit into a queue to the error log.
+    pub(crate) dropped: Arc<AtomicU64>,
     /// Asks the service for a new thread where one has ended.
     pub(crate) replace: mpsc::UnboundedSender<WorkerId>,
     /// What each worker is given, by number from 1.

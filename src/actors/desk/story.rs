@@ -1,11 +1,10 @@
 //! What the desk tells the service: ready, recovered, its picture.
 
-use actix::{Handler, Message};
+use std::sync::atomic::Ordering;
 
 use super::{Desk, Event};
-use crate::actors::error_log::ErrorLog;
 use crate::actors::orders;
-use crate::actors::protocol::EndpointsRecovered;
+use crate::actors::protocol::Notice;
 use crate::supervision::{
     EndpointFailure, Fault, FaultKind, MAX_BOUND, MAX_FAILURES, Picture, Place, Ready,
 };
@@ -21,20 +20,15 @@ impl Desk {
             self.tell(Event::Recovered(*endpoint));
         }
         if !endpoints.is_empty() {
-            self.tell_error_log(EndpointsRecovered { endpoints });
+            self.tell_error_log(Notice::EndpointsRecovered(endpoints));
         }
     }
 
-    /// Tells the error log; a successor, where it is dead.
-    pub(super) fn tell_error_log<M>(&self, message: M)
-    where
-        M: Message<Result = ()> + Clone + Send + 'static,
-        ErrorLog: Handler<M>,
-    {
-        let error_log = self.setup.error_log.clone();
-        actix::spawn(async move {
-            let _ending = error_log.deliver(message).await;
-        });
+    /// Tells the error log, or its successor; counts what does not fit.
+    pub(super) fn tell_error_log(&self, notice: Notice) {
+        if self.setup.notices.try_send(notice).is_err() {
+            self.setup.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Says once that the service is ready.

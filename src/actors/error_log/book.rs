@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::actors::protocol::{
-    AddressesLost, EndpointsRecovered, Failure, FailuresJudged, JudgeFailures, PartCrashed,
-    SessionFailed,
+    Failure, FailuresJudged, JudgeFailures, Notice, PartCrashed, SessionFailed,
 };
 use crate::spec::{Endpoint, compress};
 use crate::supervision::{
@@ -30,6 +29,8 @@ pub(crate) struct Book {
     dropped: Arc<AtomicU64>,
     /// Session failures on their way; bounded by its capacity.
     pub(super) queue: mpsc::Receiver<SessionFailed>,
+    /// What else is to be logged; bounded by its capacity.
+    pub(super) notices: mpsc::Receiver<Notice>,
     sessions: BTreeMap<FaultKind, SessionBatch>,
     lines: LineBudget,
     /// When a shortage was logged last.
@@ -46,6 +47,7 @@ impl Book {
     pub(crate) fn new(
         policy: RetryPolicy,
         queue: mpsc::Receiver<SessionFailed>,
+        notices: mpsc::Receiver<Notice>,
         dropped: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -54,6 +56,7 @@ impl Book {
             logged: 0,
             dropped,
             queue,
+            notices,
             sessions: BTreeMap::new(),
             lines: LineBudget::new(LINES_A_SECOND),
             shortage: None,
@@ -93,9 +96,18 @@ impl Book {
         FailuresJudged { verdicts }
     }
 
-    /// Logs that addresses left their interface.
-    pub(super) fn addresses_lost(&mut self, lost: AddressesLost, now: Instant) {
-        let AddressesLost { fault, endpoints } = lost;
+    /// Logs what asks for no verdict.
+    pub(super) fn take(&mut self, notice: Notice, now: Instant) {
+        match notice {
+            Notice::PartCrashed(crashed) => self.part_crashed(&crashed, now),
+            Notice::AddressesLost { fault, endpoints } => {
+                self.addresses_lost(fault, endpoints, now);
+            }
+            Notice::EndpointsRecovered(endpoints) => self.recovered(endpoints, now),
+        }
+    }
+
+    fn addresses_lost(&mut self, fault: Fault, endpoints: Vec<Endpoint>, now: Instant) {
         let kind = fault.kind.as_str();
         endpoints.iter().for_each(|_| self.count(fault.kind));
         if self.may_write(now) {
@@ -110,9 +122,8 @@ impl Book {
         }
     }
 
-    /// Logs that endpoints which had failed listen. No error: nothing is counted.
-    pub(super) fn recovered(&mut self, recovered: EndpointsRecovered, now: Instant) {
-        let endpoints = recovered.endpoints;
+    /// No error: nothing is counted.
+    fn recovered(&mut self, endpoints: Vec<Endpoint>, now: Instant) {
         if self.may_write(now) {
             tracing::info!(
                 count = endpoints.len(),
@@ -122,8 +133,7 @@ impl Book {
         }
     }
 
-    /// Logs that a part of the tree crashed.
-    pub(super) fn part_crashed(&mut self, crashed: &PartCrashed, now: Instant) {
+    fn part_crashed(&mut self, crashed: &PartCrashed, now: Instant) {
         self.count(crashed.kind);
         if self.may_write(now) {
             tracing::error!(
@@ -177,6 +187,9 @@ impl Book {
 
     /// Everything that was logged, also what is still in the queue.
     pub(crate) fn report(&mut self, now: Instant) -> ErrorReport {
+        while let Ok(notice) = self.notices.try_recv() {
+            self.take(notice, now);
+        }
         while let Ok(failed) = self.queue.try_recv() {
             self.session_failed(failed);
         }
