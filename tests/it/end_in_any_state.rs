@@ -12,7 +12,10 @@ use ipcow::service::{Event, Injection, Service, ServiceHandle, Summary};
 use ipcow::spec::{Endpoint, Protocol};
 use ipcow::supervision::{FaultKind, WorkerId};
 
-use crate::common::{Block, DEADLINE, connect, echo_tcp, eventually, read_to_fin, refused};
+use crate::common::{
+    Block, DEADLINE, alone, connect, count_poisoned, echo_tcp, eventually, poisoned, read_to_fin,
+    refused,
+};
 
 /// What happens at once the first time takes a long time the second.
 const SLOW: &str = "[retry]\ninitial_backoff_ms = 5000\njitter = 0.0\nmax_attempts = 1000\n\
@@ -209,47 +212,55 @@ async fn while_a_worker_hangs() {
     }
 }
 
-/// Waits until the Supervisor has done something: it serves this endpoint again.
-async fn supervised(handle: &mut ServiceHandle, endpoint: Endpoint) {
-    handle.inject(Injection::PanicListener(endpoint));
-    event(handle, |event| *event == Event::Recovered(endpoint)).await;
-}
-
-/// Kills these twice, and ends the service while they wait to come back.
-async fn ends_while_dead(killed: &[(Injection, FaultKind)]) {
-    for way in BOTH {
-        let (mut handle, endpoints) = ready(SLOW).await;
-        let mut client = connect(endpoints[7].socket_addr());
-        for pair in endpoints[..4].chunks(2) {
-            // Twice: who died is back when the Supervisor has waited for a while.
-            supervised(&mut handle, pair[0]).await;
-            supervised(&mut handle, pair[1]).await;
-            killed.iter().for_each(|(injection, _)| handle.inject(*injection));
+/// Kills these twice, and ends the service while they wait for a second to come back.
+async fn ends_while_dead(killed: &[(Injection, &str, FaultKind)]) {
+    count_poisoned();
+    for (round, way) in (1..).zip(BOTH) {
+        let (handle, endpoints) = ready(SLOW).await;
+        let mut client = connect(endpoints[0].socket_addr());
+        // One that is dead already cannot be killed: it is tried until it was.
+        for (injection, actor, _) in killed {
+            assert!(eventually(DEADLINE, || {
+                handle.inject(*injection);
+                poisoned().get(*actor) == Some(&(2 * round))
+            }));
         }
         echo_tcp(&mut client, b"undisturbed");
         drop(client);
         let summary = end(&handle, way).await;
-        let mut expected = BTreeMap::from([(FaultKind::ListenerPanic, 4)]);
-        expected.extend(killed.iter().map(|(_, kind)| (*kind, 2)));
+        let expected: BTreeMap<_, _> = killed.iter().map(|(_, _, kind)| (*kind, 2)).collect();
         assert_eq!(summary.errors.by_kind, expected, "{way:?}");
         assert!(all_refuse(&endpoints));
     }
 }
 
-#[tokio::test]
-async fn while_the_supervisor_is_dead() {
-    ends_while_dead(&[(Injection::PanicSupervisor, FaultKind::SupervisorPanic)]).await;
+/// Each has a process of its own, where it counts the panics.
+fn alone_while_dead(name: &str, killed: &[(Injection, &str, FaultKind)]) {
+    alone(name, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(ends_while_dead(killed));
+    });
 }
 
-#[tokio::test]
-async fn while_the_error_log_is_dead() {
-    ends_while_dead(&[(Injection::PanicErrorLog, FaultKind::ErrorLogPanic)]).await;
+const SUPERVISOR: (Injection, &str, FaultKind) =
+    (Injection::PanicSupervisor, "Supervisor", FaultKind::SupervisorPanic);
+const ERROR_LOG: (Injection, &str, FaultKind) =
+    (Injection::PanicErrorLog, "ErrorLog", FaultKind::ErrorLogPanic);
+
+#[test]
+fn while_the_supervisor_is_dead() {
+    alone_while_dead("end_in_any_state::while_the_supervisor_is_dead", &[SUPERVISOR]);
 }
 
-#[tokio::test]
-async fn while_the_supervisor_and_the_error_log_are_dead() {
-    let supervisor = (Injection::PanicSupervisor, FaultKind::SupervisorPanic);
-    ends_while_dead(&[supervisor, (Injection::PanicErrorLog, FaultKind::ErrorLogPanic)]).await;
+#[test]
+fn while_the_error_log_is_dead() {
+    alone_while_dead("end_in_any_state::while_the_error_log_is_dead", &[ERROR_LOG]);
+}
+
+#[test]
+fn while_the_supervisor_and_the_error_log_are_dead() {
+    let name = "end_in_any_state::while_the_supervisor_and_the_error_log_are_dead";
+    alone_while_dead(name, &[SUPERVISOR, ERROR_LOG]);
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ipcow::config::load_str;
@@ -19,8 +18,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
 
 use crate::common::{
-    DEADLINE, Need, alone, connect, echo_tcp, needs, own_descriptors, own_threads,
-    raise_own_descriptor_limit, random_bytes, read_to_fin,
+    DEADLINE, Need, alone, connect, count_poisoned, echo_tcp, needs, own_descriptors, own_threads,
+    poisoned, raise_own_descriptor_limit, random_bytes, read_to_fin,
 };
 
 /// Nothing is ever quarantined, and what crashes returns soon.
@@ -41,21 +40,6 @@ fn start(keys: &str, spec: &str) -> ServiceHandle {
 fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), future)
-}
-
-/// Counts panics instead of printing them.
-fn count_panics() -> &'static AtomicUsize {
-    static PANICS: AtomicUsize = AtomicUsize::new(0);
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let poison = info.payload().downcast_ref::<String>();
-        if poison.is_some_and(|message| message.starts_with("poisoned")) {
-            PANICS.fetch_add(1, Ordering::Relaxed);
-        } else {
-            before(info);
-        }
-    }));
-    &PANICS
 }
 
 /// What one client saw.
@@ -132,16 +116,16 @@ async fn every_endpoint_answers(handle: &ServiceHandle) {
 #[test]
 fn a_stampede_disturbs_nobody_else_and_leaves_nothing_behind() {
     alone("stampede::a_stampede_disturbs_nobody_else_and_leaves_nothing_behind", || {
-        let panics = count_panics();
+        count_poisoned();
         // What a process opens once and keeps is not this service's.
         run(async { drop(start(PATIENT, "127.0.0.1:0").shutdown().await) });
         let before = (own_descriptors(), own_threads());
-        run(async { stampede(panics).await });
+        run(async { stampede().await });
         assert_eq!((own_descriptors(), own_threads()), before, "after the service has stopped");
     });
 }
 
-async fn stampede(panics: &AtomicUsize) {
+async fn stampede() {
     let handle = start(PATIENT, "both://127.0.0.1:0x16");
     let ready = handle.wait_ready().await.expect("it runs");
     every_endpoint_answers(&handle).await;
@@ -176,7 +160,7 @@ async fn stampede(panics: &AtomicUsize) {
     assert_eq!(seen.ended, killed(FaultKind::SessionPanic), "{:?}", summary.errors);
     assert_eq!(summary.totals.failed, seen.ended);
     // Each death is in the log once; a chunk's is a worker's too.
-    assert_eq!(summary.errors.logged, panics.load(Ordering::Relaxed) as u64);
+    assert_eq!(summary.errors.logged, poisoned().values().sum::<u64>());
     assert_eq!(summary.totals.accepted, summary.totals.closed + summary.totals.failed);
     assert!(seen.ended > 0 && seen.bytes > 1_000_000, "{seen:?}");
 }
@@ -199,7 +183,7 @@ fn a_thousand_of_two_thousand_sessions_panic_and_the_others_are_byte_exact() {
                 return;
             }
             raise_own_descriptor_limit();
-            count_panics();
+            count_poisoned();
             run(half_of_the_sessions_panic());
         },
     );
@@ -253,7 +237,7 @@ const QUEUE: u64 = 10_000;
 #[test]
 fn a_blocked_error_log_drops_what_its_queue_does_not_hold_and_counts_it() {
     alone("stampede::a_blocked_error_log_drops_what_its_queue_does_not_hold_and_counts_it", || {
-        count_panics();
+        count_poisoned();
         run(a_blocked_error_log());
     });
 }

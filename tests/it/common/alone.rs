@@ -1,7 +1,9 @@
 //! Tests that look at their own process: each runs in a process of its own, where no
 //! other test opens descriptors or starts threads.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Set in the process that runs the one test.
 const MARK: &str = "IPCOW_TEST_RUNS_ALONE";
@@ -29,4 +31,27 @@ pub(crate) fn own_descriptors() -> usize {
 /// Threads of this process.
 pub(crate) fn own_threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("proc(5)").count()
+}
+
+/// Panics that were ordered, by actor.
+static POISONED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+
+/// From now on, panics that were ordered are counted instead of printed.
+pub(crate) fn count_poisoned() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let message = info.payload().downcast_ref::<String>();
+        match message.and_then(|message| message.strip_prefix("poisoned ")) {
+            Some(actor) => {
+                let mut counts = POISONED.lock().unwrap_or_else(PoisonError::into_inner);
+                *counts.entry(actor.to_owned()).or_default() += 1;
+            }
+            None => before(info),
+        }
+    }));
+}
+
+/// How often each actor has panicked since [`count_poisoned`].
+pub(crate) fn poisoned() -> BTreeMap<String, u64> {
+    POISONED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

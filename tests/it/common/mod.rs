@@ -13,7 +13,7 @@ mod namespace;
 mod needs;
 mod process;
 
-pub(crate) use alone::{alone, own_descriptors, own_threads};
+pub(crate) use alone::{alone, count_poisoned, own_descriptors, own_threads, poisoned};
 pub(crate) use client::{
     connect, echo_all_tcp, echo_tcp, echo_udp, random_bytes, read_to_fin, refused, udp_client,
 };
