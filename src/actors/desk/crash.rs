@@ -73,7 +73,6 @@ impl Desk {
         };
         slot.restart_at = restart_at;
         slot.poisoned = poisoned;
-        self.setup.restarts.worker();
         let panic = panic.unwrap_or_else(|| "it stopped".to_owned());
         self.report_crash("worker", name.clone(), kind, panic.clone(), charge);
         self.tell(Event::WorkerCrashed { worker, panic });
@@ -126,7 +125,6 @@ impl Desk {
             Charge::Exhausted { probe } => probe.map(|pause| now + pause),
         };
         self.slots[index].restart_at = restart_at;
-        self.setup.restarts.worker();
         let panic = format!("its thread ended with {lost} listeners");
         self.report_crash("thread", worker.to_string(), FaultKind::WorkerLost, panic, charge);
         self.tell(Event::WorkerLost(worker));

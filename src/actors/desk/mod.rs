@@ -147,7 +147,12 @@ impl Desk {
         if let Some(slot) = self.slot_mut(worker) {
             slot.thread = Some(thread);
             slot.drained = draining;
-            slot.restart_at = Some(slot.restart_at.map_or(now, |due| due.max(now)));
+            slot.restart_at = match slot.restart_at {
+                Some(due) => Some(due.max(now)),
+                // It crashed too often, and nothing probes it.
+                None if slot.greeted => None,
+                None => Some(now),
+            };
         }
     }
 

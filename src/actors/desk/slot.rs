@@ -75,6 +75,9 @@ impl Desk {
             if slot.addr.is_some() || slot.restart_at.is_none_or(|due| due > now) {
                 continue;
             }
+            if slot.greeted {
+                self.setup.restarts.worker();
+            }
             self.epochs += 1;
             slot.restart_at = None;
             slot.epoch = self.epochs;
