@@ -18,7 +18,7 @@ use crate::actors::desk::Desk;
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{
-    AddressesChanged, AttachThread, ErrorLogReturned, PartCrashed, ReportErrors,
+    ActorEnded, AddressesChanged, AttachThread, ErrorLogReturned, PartCrashed, ReportErrors,
 };
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
@@ -52,6 +52,8 @@ pub(super) struct Charges {
     pub(super) book: Rc<RefCell<Book>>,
     pub(super) supervisor: (LinkTarget<Supervisor>, Link<Supervisor>),
     pub(super) error_log: (LinkTarget<ErrorLog>, Link<ErrorLog>),
+    /// Workers and listeners that have ended.
+    pub(super) ends: mpsc::UnboundedReceiver<ActorEnded>,
     /// Workers whose threads have ended.
     pub(super) replace: mpsc::UnboundedReceiver<WorkerId>,
     pub(super) policy: RestartPolicy,
@@ -110,6 +112,7 @@ impl Guardian {
         loop {
             tokio::select! {
                 Some(task) = self.inbox.recv() => self.perform(task),
+                Some(ended) = self.charges.ends.recv() => self.pass_on(ended),
                 Some(worker) = self.charges.replace.recv() => self.replace_thread(worker),
                 () = changed(&mut self.addresses) => self.tell(AddressesChanged),
             }
@@ -128,6 +131,14 @@ impl Guardian {
         actix::spawn(async move {
             let _ending = supervisor.deliver(message).await;
         });
+    }
+
+    /// Tells the Supervisor of an end.
+    fn pass_on(&self, ended: ActorEnded) {
+        match ended {
+            ActorEnded::Worker(ended) => self.tell(ended),
+            ActorEnded::Listener(crashed) => self.tell(crashed),
+        }
     }
 
     /// Stops every thread, joins it, and says whether all ended well. What

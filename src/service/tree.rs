@@ -52,6 +52,7 @@ pub(super) struct Tree {
 pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) -> io::Result<Tree> {
     let dropped = Arc::new(AtomicU64::new(0));
     let (failures, queue) = mpsc::channel(FAILURES);
+    let (ended, ends) = mpsc::unbounded_channel();
     let (replace, to_replace) = mpsc::unbounded_channel();
     let (drained_sender, drained) = watch::channel(false);
     let (supervisor_target, supervisor) = link();
@@ -65,6 +66,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         settings: Arc::clone(&shared.settings),
         unlogged: Arc::clone(&dropped),
         supervisor: supervisor.clone(),
+        ended: ended.clone(),
         failures: failures.clone(),
         ending: Arc::clone(&shared.ending),
         #[cfg(feature = "fault-injection")]
@@ -96,6 +98,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         book: Rc::new(RefCell::new(book)),
         supervisor: (supervisor_target, supervisor.clone()),
         error_log: (error_log_target, error_log),
+        ends,
         replace: to_replace,
         policy,
         workers: shared.counters.len(),
