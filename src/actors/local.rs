@@ -20,7 +20,8 @@ use tokio::sync::Notify;
 
 use super::listener::Listener;
 use super::protocol::{
-    CloseListener, EndSession, ListenerCrashed, ListenerFailed, SessionFailed, WorkerDrained,
+    ActorEnded, CloseListener, EndSession, ListenerCrashed, ListenerFailed, SessionFailed,
+    WorkerDrained,
 };
 use super::session::EchoSession;
 use super::share::WorkerShare;
@@ -216,10 +217,8 @@ impl WorkerLocal {
     pub(crate) fn listener_ended(&self, place: Place, lease: Lease, ended: Ended) {
         self.leave_listener(place);
         if let Ended::Panicked(panic) = ended {
-            let supervisor = self.share.supervisor.clone();
-            actix::spawn(async move {
-                let _ending = supervisor.deliver(ListenerCrashed { place, lease, panic }).await;
-            });
+            let crashed = ListenerCrashed { place, lease, panic };
+            let _ending = self.share.ended.send(ActorEnded::Listener(crashed));
         }
     }
 

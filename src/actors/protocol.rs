@@ -137,6 +137,15 @@ pub(crate) struct ListenerCrashed {
     pub(crate) panic: String,
 }
 
+/// Event, thread → service: one of its actors is gone, and the Supervisor shall
+/// know. Travels through a queue instead of from the thread, so that it survives
+/// a thread that ends next.
+#[derive(Debug)]
+pub(crate) enum ActorEnded {
+    Worker(WorkerEnded),
+    Listener(ListenerCrashed),
+}
+
 /// Event, watcher → Supervisor: an address or a route of the machine changed.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

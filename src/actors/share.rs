@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::link::Link;
-use super::protocol::SessionFailed;
+use super::protocol::{ActorEnded, SessionFailed};
 use super::supervisor::Supervisor;
 use crate::spec::Address;
 use crate::supervision::{DropReason, SessionGauge, SessionLimits, WorkerCounters};
@@ -27,6 +27,8 @@ pub(crate) struct WorkerShare {
     /// Session failures that did not fit into the error log's queue.
     pub(crate) unlogged: Arc<AtomicU64>,
     pub(crate) supervisor: Link<Supervisor>,
+    /// Ends of actors, to whoever passes them on to the Supervisor.
+    pub(crate) ended: mpsc::UnboundedSender<ActorEnded>,
     /// To the error log; bounded.
     pub(crate) failures: mpsc::Sender<SessionFailed>,
     /// The service ends: what is dropped now is cut off, not lost.

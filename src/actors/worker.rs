@@ -10,7 +10,8 @@ use actix::{Actor, ArbiterHandle, AsyncContext, Context, Handler, WrapFuture};
 use super::local::WorkerLocal;
 use super::opening::open_chunk;
 use super::protocol::{
-    AssignChunk, ChunkFailed, ChunkOpened, HeartBeaten, Heartbeat, WorkerEnded, WorkerStarted,
+    ActorEnded, AssignChunk, ChunkFailed, ChunkOpened, HeartBeaten, Heartbeat, WorkerEnded,
+    WorkerStarted,
 };
 use super::share::WorkerShare;
 use super::watch::{Ended, start_watched_in};
@@ -29,15 +30,13 @@ pub(crate) fn start(thread: &ArbiterHandle, id: WorkerId, epoch: u64, share: Wor
     let _reported = start_watched_in(thread, move || {
         let _unnamed = sys::name_thread(&format!("ipcow-worker-{}", id.0));
         let local = WorkerLocal::here(id, share);
-        let supervisor = local.share.supervisor.clone();
+        let told = local.share.ended.clone();
         let tell = move |ended: Ended| {
             let panic = match ended {
                 Ended::Stopped => None,
                 Ended::Panicked(message) => Some(message),
             };
-            actix::spawn(async move {
-                let _ending = supervisor.deliver(WorkerEnded { worker: id, epoch, panic }).await;
-            });
+            let _ending = told.send(ActorEnded::Worker(WorkerEnded { worker: id, epoch, panic }));
         };
         (Worker { local, epoch }, tell)
     });

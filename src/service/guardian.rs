@@ -19,7 +19,7 @@ use crate::actors::desk::Desk;
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{
-    AddressesChanged, AttachThread, ErrorLogReturned, Notice, PartCrashed, ReportErrors,
+    ActorEnded, AddressesChanged, AttachThread, ErrorLogReturned, Notice, PartCrashed, ReportErrors,
 };
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
@@ -57,6 +57,8 @@ pub(super) struct Charges {
     pub(super) supervisor: (LinkTarget<Supervisor>, Link<Supervisor>),
     pub(super) error_log: (LinkTarget<ErrorLog>, Link<ErrorLog>),
     pub(super) notices: mpsc::Sender<Notice>,
+    /// Workers and listeners that have ended.
+    pub(super) ends: mpsc::UnboundedReceiver<ActorEnded>,
     /// Workers whose threads have ended.
     pub(super) replace: mpsc::UnboundedReceiver<WorkerId>,
     pub(super) policy: RestartPolicy,
@@ -116,6 +118,7 @@ impl Guardian {
         loop {
             tokio::select! {
                 Some(task) = self.inbox.recv() => self.perform(task),
+                Some(ended) = self.charges.ends.recv() => self.pass_on(ended),
                 Some(worker) = self.charges.replace.recv() => self.replace_thread(worker),
                 () = self.addresses.changed() => self.tell(AddressesChanged),
             }
@@ -134,6 +137,14 @@ impl Guardian {
         actix::spawn(async move {
             let _ending = supervisor.deliver(message).await;
         });
+    }
+
+    /// Tells the Supervisor of an end.
+    fn pass_on(&self, ended: ActorEnded) {
+        match ended {
+            ActorEnded::Worker(ended) => self.tell(ended),
+            ActorEnded::Listener(crashed) => self.tell(crashed),
+        }
     }
 
     /// What was there when the drain began.

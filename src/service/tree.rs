@@ -54,6 +54,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
     let dropped = Arc::new(AtomicU64::new(0));
     let (failures, queue) = mpsc::channel(FAILURES);
     let (notices, noticed) = mpsc::channel(NOTICES);
+    let (ended, ends) = mpsc::unbounded_channel();
     let (replace, to_replace) = mpsc::unbounded_channel();
     let (drained_sender, drained) = watch::channel(false);
     let (supervisor_target, supervisor) = link();
@@ -67,6 +68,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         settings: Arc::clone(&shared.settings),
         unlogged: Arc::clone(&dropped),
         supervisor: supervisor.clone(),
+        ended: ended.clone(),
         failures: failures.clone(),
         ending: Arc::clone(&shared.ending),
         #[cfg(feature = "fault-injection")]
@@ -102,6 +104,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         supervisor: (supervisor_target, supervisor.clone()),
         error_log: (error_log_target, error_log),
         notices,
+        ends,
         replace: to_replace,
         policy,
         workers: shared.counters.len(),

@@ -12,7 +12,8 @@ use ipcow::spec::{Endpoint, Protocol};
 use ipcow::supervision::{FaultKind, Ready, WorkerId};
 
 use crate::common::{
-    Block, DEADLINE, connect, echo_tcp, echo_udp, eventually, read_to_fin, refused, udp_client,
+    Block, DEADLINE, alone, connect, count_poisoned, echo_tcp, echo_udp, eventually, poisoned,
+    read_to_fin, refused, udp_client,
 };
 
 /// Restarts often enough that no test runs out of them by accident.
@@ -264,4 +265,38 @@ async fn a_listener_that_crashes_once_too_often_before_its_worker_reports_is_qua
     assert_eq!((ready.endpoints.listening, ready.endpoints.quarantined), (1_999, 1));
     // The worker lets go of its own share of the socket next.
     assert!(eventually(DEADLINE, || refused(endpoint.socket_addr())));
+}
+
+#[test]
+fn a_crash_is_in_the_log_also_when_its_thread_ends_before_anybody_hears_of_it() {
+    let name = "supervision::\
+                a_crash_is_in_the_log_also_when_its_thread_ends_before_anybody_hears_of_it";
+    alone(name, || {
+        count_poisoned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(crash_unheard());
+    });
+}
+
+async fn crash_unheard() {
+    let keys = "[threads]\nworkers = 1\n[retry]\ninitial_backoff_ms = 1000\njitter = 0.0";
+    let handle = start(keys, "127.0.0.1:0x2");
+    let ready = handle.wait_ready().await.expect("it runs");
+    let kill = |injection, actor: &str, times| {
+        let killed = eventually(DEADLINE, || {
+            handle.inject(injection);
+            poisoned().get(actor) == Some(&times)
+        });
+        assert!(killed, "{actor}");
+    };
+    // The second time it is dead for a second.
+    kill(Injection::PanicSupervisor, "Supervisor", 2);
+    kill(Injection::PanicListener(ready.bound[0]), "Listener", 1);
+    kill(Injection::PanicWorker(WorkerId(1)), "Worker", 1);
+    handle.inject(Injection::EndThread(WorkerId(1)));
+    assert!(eventually(DEADLINE, || handle.snapshot().endpoints.retrying > 0));
+    assert!(eventually(DEADLINE, || handle.snapshot().endpoints.listening == 2));
+    let summary = handle.shutdown().await.expect("it drains");
+    let of = |kind| summary.errors.by_kind.get(&kind).copied().unwrap_or(0);
+    assert_eq!((of(FaultKind::ListenerPanic), of(FaultKind::WorkerPanic)), (1, 1), "{summary:?}");
 }

@@ -20,12 +20,12 @@ impl Desk {
     pub(crate) fn listener_crashed(&mut self, crashed: ListenerCrashed, now: Instant) {
         let ListenerCrashed { place, lease, panic } = crashed;
         let Some(endpoint) = orders::endpoint_at(&self.setup, place) else { return };
+        let (name, kind) = (endpoint.to_string(), FaultKind::ListenerPanic);
         if self.drain.is_some() || !self.setup.table.is_present(place, lease) {
-            return;
+            return self.report_crash("listener", name, kind, panic, None);
         }
-        let fault = Fault::without_errno(FaultKind::ListenerPanic);
+        let fault = Fault::without_errno(kind);
         let charge = self.charge(Part::Endpoint(place), now);
-        let name = endpoint.to_string();
         match charge {
             Charge::Restart { after } => {
                 // Anything but a listening endpoint was lost already.
@@ -36,8 +36,7 @@ impl Desk {
                 self.setup.table.quarantine(place, fault, probe.map(|pause| now + pause));
             }
         }
-        let kind = FaultKind::ListenerPanic;
-        self.report_crash("listener", name.clone(), kind, panic.clone(), charge);
+        self.report_crash("listener", name.clone(), kind, panic.clone(), Some(charge));
         self.tell(Event::ListenerCrashed { endpoint, panic });
         self.tell_exhausted(charge, name);
     }
@@ -46,12 +45,17 @@ impl Desk {
         let WorkerEnded { worker, epoch, panic } = ended;
         let lease = self.setup.table.lease_of(worker);
         let draining = self.drain.is_some();
-        let Some(slot) = self.slot_mut(worker).filter(|slot| slot.epoch == epoch) else { return };
-        slot.addr = None;
-        slot.greeted = true;
-        slot.state = WorkerState::Idle;
-        if draining {
-            return;
+        let panic = panic.unwrap_or_else(|| "it stopped".to_owned());
+        let slot = self.slot_mut(worker).filter(|slot| slot.epoch == epoch);
+        let present = slot.is_some();
+        if let Some(slot) = slot {
+            slot.addr = None;
+            slot.greeted = true;
+            slot.state = WorkerState::Idle;
+        }
+        if draining || !present {
+            let (name, kind) = (worker.to_string(), FaultKind::WorkerPanic);
+            return self.report_crash("worker", name, kind, panic, None);
         }
         let (part, kind) = match lease {
             Some(lease) => (Part::Chunk(lease.chunk), FaultKind::ChunkPanic),
@@ -73,8 +77,7 @@ impl Desk {
         };
         slot.restart_at = restart_at;
         slot.poisoned = poisoned;
-        let panic = panic.unwrap_or_else(|| "it stopped".to_owned());
-        self.report_crash("worker", name.clone(), kind, panic.clone(), charge);
+        self.report_crash("worker", name.clone(), kind, panic.clone(), Some(charge));
         self.tell(Event::WorkerCrashed { worker, panic });
         self.tell_exhausted(charge, name);
     }
@@ -126,7 +129,8 @@ impl Desk {
         };
         self.slots[index].restart_at = restart_at;
         let panic = format!("its thread ended with {lost} listeners");
-        self.report_crash("thread", worker.to_string(), FaultKind::WorkerLost, panic, charge);
+        let (name, kind) = (worker.to_string(), FaultKind::WorkerLost);
+        self.report_crash("thread", name, kind, panic, Some(charge));
         self.tell(Event::WorkerLost(worker));
         let _ending = self.setup.replace.send(worker);
     }
@@ -137,12 +141,14 @@ impl Desk {
         name: String,
         kind: FaultKind,
         panic: String,
-        charge: Charge,
+        charge: Option<Charge>,
     ) {
         let outlook = match charge {
-            Charge::Restart { .. } => "restarting",
-            Charge::Exhausted { probe: Some(_) } => "quarantined, probed now and then",
-            Charge::Exhausted { probe: None } => "quarantined",
+            // Its thread has ended too, or a drain is under way.
+            None => "gone",
+            Some(Charge::Restart { .. }) => "restarting",
+            Some(Charge::Exhausted { probe: Some(_) }) => "quarantined, probed now and then",
+            Some(Charge::Exhausted { probe: None }) => "quarantined",
         };
         let crashed = PartCrashed { part, name, kind, panic, outlook };
         self.tell_error_log(Notice::PartCrashed(crashed));

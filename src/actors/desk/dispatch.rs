@@ -26,9 +26,10 @@ impl Desk {
             self.setup.table.wake(now);
             self.dispatch(now);
         }
-        let table = &self.setup.table;
-        self.setup.board.publish(table.endpoint_counts(), table.chunk_counts());
-        if self.begun && table.undecided() == 0 || self.ready_at.is_some_and(|due| due <= now) {
+        self.publish();
+        if self.begun && self.setup.table.undecided() == 0
+            || self.ready_at.is_some_and(|due| due <= now)
+        {
             self.ready_at = None;
             self.announce();
         }

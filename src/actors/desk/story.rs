@@ -14,6 +14,8 @@ impl Desk {
         if self.setup.ready.borrow().is_none() {
             return;
         }
+        // Whoever hears of it and looks finds it counted.
+        self.publish();
         let named = places.iter().filter_map(|place| orders::endpoint_at(&self.setup, *place));
         let endpoints: Vec<_> = named.collect();
         for endpoint in &endpoints {
@@ -22,6 +24,12 @@ impl Desk {
         if !endpoints.is_empty() {
             self.tell_error_log(Notice::EndpointsRecovered(endpoints));
         }
+    }
+
+    /// Publishes the counts of this moment.
+    pub(super) fn publish(&self) {
+        let table = &self.setup.table;
+        self.setup.board.publish(table.endpoint_counts(), table.chunk_counts());
     }
 
     /// Tells the error log, or its successor; counts what does not fit.
