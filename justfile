@@ -26,3 +26,11 @@ serve *ARGS:
 # Thousands of endpoints on loopback, spoken to by a client that is not ours.
 demo:
     scripts/demo
+
+# Echo servers in C, tokio and actix beside IPCow, one load generator: the ratio table.
+compare *ARGS:
+    scripts/compare {{ARGS}}
+
+# The core functions one by one, with criterion.
+bench *ARGS:
+    cargo bench {{ARGS}}
