@@ -28,6 +28,7 @@ def build():
         "load": ["load.c", "load_stream.c", "load_sessions.c", "load_udp.c"],
         "epoll_echo": ["epoll_echo.c"],
         "udp_echo": ["udp_echo.c"],
+        "spawn": ["spawn.c"],
     }
     for name, files in programs.items():
         paths = [str(sources / file) for file in files]
