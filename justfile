@@ -30,3 +30,11 @@ demo:
 # Faults of every kind under clients that compare each byte; fails on loss or drift.
 soak MINUTES="1":
     scripts/soak {{MINUTES}}
+
+# Echo servers in C, tokio and actix beside IPCow, one load generator: the ratio table.
+compare *ARGS:
+    scripts/compare {{ARGS}}
+
+# The core functions one by one, with criterion.
+bench *ARGS:
+    cargo bench {{ARGS}}

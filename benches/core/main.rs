@@ -1,0 +1,21 @@
+//! The core functions one by one: what they cost without a socket and without a thread.
+//!
+//! One file a subject. What a whole server costs is `scripts/compare`.
+
+mod chunks;
+mod config;
+mod plan;
+mod spec;
+mod terminator;
+
+use criterion::{criterion_group, criterion_main};
+
+criterion_group!(
+    benches,
+    spec::parsing,
+    config::loading,
+    plan::planning,
+    chunks::table,
+    terminator::search
+);
+criterion_main!(benches);
