@@ -32,6 +32,9 @@ use crate::supervision::{
 const AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait for the last word of an ErrorLog that does not answer.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// Longest wait for threads that were told to stop: one that hangs would keep
+/// the service from its end.
+const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two log lines about threads that the system refuses.
 const QUIET: Duration = Duration::from_millis(900);
 
@@ -161,8 +164,13 @@ impl Guardian {
             self.join(thread);
         }
         let mut all_well = true;
+        let deadline = tokio::time::Instant::now() + JOIN_PATIENCE;
         for Joining { told, joiner } in self.joining.drain(..) {
-            all_well &= told.await.unwrap_or(false);
+            let Ok(joined) = tokio::time::timeout_at(deadline, told).await else {
+                tracing::error!("a worker thread hangs; the service ends without it");
+                continue;
+            };
+            all_well &= joined.unwrap_or(false);
             all_well &= joiner.join().is_ok();
         }
         for thread in self.unjoined.drain(..) {

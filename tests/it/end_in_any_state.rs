@@ -206,10 +206,19 @@ async fn while_a_thread_is_replaced() {
 async fn while_a_worker_hangs() {
     for way in BOTH {
         let (handle, endpoints) = ready(SLOW).await;
-        handle.inject(Injection::Hang(WorkerId(1), Duration::from_secs(2)));
+        handle.inject(Injection::Hang(WorkerId(1), Duration::from_secs(1)));
         end(&handle, way).await;
         assert!(all_refuse(&endpoints));
     }
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_for_ever_keeps_no_service_from_its_stop() {
+    let (handle, _endpoints) = ready(SLOW).await;
+    handle.inject(Injection::Hang(WorkerId(1), 2 * DEADLINE));
+    let began = std::time::Instant::now();
+    handle.stop().await.expect("it stops");
+    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
 }
 
 /// Kills these twice, and ends the service while they wait for a second to come back.
