@@ -158,8 +158,11 @@ async fn stampede() {
     let summary = handle.shutdown().await.expect("it drains");
     let killed = |kind| summary.errors.by_kind.get(&kind).copied().unwrap_or(0);
     println!("{seen:?}, {:?}", summary.errors);
-    assert_eq!(seen.ended, killed(FaultKind::SessionPanic), "{:?}", summary.errors);
-    assert_eq!(summary.totals.failed, seen.ended);
+    // Who was not killed was not disturbed. The other way round there is one that died
+    // of its poison when its client had all it wanted.
+    let panicked = killed(FaultKind::SessionPanic);
+    assert!(seen.ended <= panicked, "{:?}", summary.errors);
+    assert_eq!(summary.totals.failed, panicked);
     // Each death is in the log once; a chunk's is a worker's too.
     assert_eq!(summary.errors.logged, poisoned().values().sum::<u64>());
     assert_eq!(summary.totals.accepted, summary.totals.closed + summary.totals.failed);
