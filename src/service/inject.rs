@@ -1,6 +1,7 @@
 //! Carries injected faults to where they hurt. For tests alone.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::handle::Shared;
@@ -33,10 +34,19 @@ pub(super) fn inject(tree: &Tree, shared: &Shared, injection: Injection) {
             let _gone = tree.guardian.error_log().map(|addr| addr.try_send(Block(time)));
         }
         Injection::PanicWorker(worker) => tree.guardian.poison_worker(worker),
-        Injection::PanicListener(endpoint) => everywhere(&|| {
-            let tcp = endpoint.protocol == Protocol::Tcp;
-            Box::new(move |local| local.poison_listener(endpoint.socket_addr(), tcp))
-        }),
+        Injection::PanicListener(endpoint) => {
+            // Once: another thread may serve it again before it is asked.
+            let done = Arc::new(AtomicBool::new(false));
+            everywhere(&|| {
+                let (done, at) = (Arc::clone(&done), endpoint.socket_addr());
+                let tcp = endpoint.protocol == Protocol::Tcp;
+                Box::new(move |local| {
+                    if !done.load(Ordering::Acquire) && local.poison_listener(at, tcp) {
+                        done.store(true, Ordering::Release);
+                    }
+                })
+            });
+        }
         Injection::PanicSession(peer) => {
             everywhere(&|| Box::new(move |local| local.poison_session(peer)));
         }

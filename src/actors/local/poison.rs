@@ -21,19 +21,19 @@ impl WorkerLocal {
         }
     }
 
-    /// Poisons the listener of this endpoint.
-    pub(crate) fn poison_listener(&self, endpoint: SocketAddr, tcp: bool) {
-        for entry in self.listeners.borrow().values() {
-            match &entry.addr {
-                ListenerAddr::Tcp(addr) if tcp && entry.socket.local_addr() == endpoint => {
-                    let _gone = addr.try_send(Poison);
-                }
-                ListenerAddr::Udp(addr) if !tcp && entry.socket.local_addr() == endpoint => {
-                    let _gone = addr.try_send(Poison);
-                }
-                _ => {}
-            }
+    /// Poisons the listener of this endpoint; false where it is not here.
+    pub(crate) fn poison_listener(&self, endpoint: SocketAddr, tcp: bool) -> bool {
+        let listeners = self.listeners.borrow();
+        let found = listeners.values().find(|entry| {
+            entry.socket.local_addr() == endpoint
+                && matches!(entry.addr, ListenerAddr::Tcp(_)) == tcp
+        });
+        match found.map(|entry| &entry.addr) {
+            Some(ListenerAddr::Tcp(addr)) => drop(addr.try_send(Poison)),
+            Some(ListenerAddr::Udp(addr)) => drop(addr.try_send(Poison)),
+            None => return false,
         }
+        true
     }
 
     /// Poisons one session or, where there is none, one listener.
