@@ -156,7 +156,8 @@ impl Guardian {
     }
 
     /// Stops every thread, joins it, and says whether all ended well. What
-    /// still ran there is dropped.
+    /// still ran there is dropped. One that hangs for [`JOIN_PATIENCE`] is
+    /// logged and left behind.
     pub(super) async fn join_threads(&mut self) -> bool {
         let threads: Vec<_> = self.threads.iter_mut().filter_map(Option::take).collect();
         for thread in threads {

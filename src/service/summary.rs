@@ -7,7 +7,8 @@ use crate::supervision::{DrainReport, ErrorReport, RestartCounts, Totals};
 /// What a service did from its start to its end.
 ///
 /// Totals are exact for what the kernel delivered: `totals.accepted` equals
-/// `closed + failed + forced` once the service has stopped.
+/// `closed + failed + forced` once the service has stopped, unless a worker's
+/// thread hung and was left behind: its sessions are in none of the three.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
