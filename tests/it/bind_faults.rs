@@ -3,8 +3,8 @@
 use std::net::{TcpListener, UdpSocket};
 
 use crate::common::{
-    Block, DEADLINE, Ipcow, Namespace, Need, connect, counts, echo_tcp, echo_udp, needs, refused,
-    udp_client,
+    Block, DEADLINE, Ipcow, Namespace, Need, assert_free, connect, counts, echo_tcp, echo_udp,
+    needs, refused, udp_client,
 };
 
 #[test]
@@ -18,9 +18,7 @@ fn below_full_coverage_it_exits_69_and_releases_every_port() {
         .expect_refusal(69, &["18007", "min_bound"]);
     assert!(done.events("ready").is_empty(), "{done:#?}");
     drop(taken);
-    for port in 18_000..18_020 {
-        TcpListener::bind(block.at(port)).unwrap_or_else(|error| panic!("port {port}: {error}"));
-    }
+    assert_free((18_000..18_020).map(|port| block.at(port)));
 }
 
 #[test]

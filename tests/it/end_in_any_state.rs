@@ -4,7 +4,7 @@
 //! In process, through the library, with faults on demand.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use ipcow::config::load_str;
@@ -13,8 +13,8 @@ use ipcow::spec::{Endpoint, Protocol};
 use ipcow::supervision::{FaultKind, WorkerId};
 
 use crate::common::{
-    Block, DEADLINE, alone, connect, count_poisoned, echo_tcp, eventually, poisoned, read_to_fin,
-    refused,
+    Block, DEADLINE, alone, assert_free, connect, count_poisoned, echo_tcp, eventually, poisoned,
+    read_to_fin, refused,
 };
 
 /// What happens at once the first time takes a long time the second.
@@ -60,22 +60,17 @@ async fn end(handle: &ServiceHandle, end: End) -> Summary {
     summary
 }
 
-fn assert_free(ports: impl IntoIterator<Item = SocketAddr>) {
-    for port in ports {
-        TcpListener::bind(port).unwrap_or_else(|error| panic!("{port} is not free: {error}"));
-    }
-}
-
 /// A service of eight endpoints that is ready, and these.
 async fn ready(keys: &str) -> (ServiceHandle, Vec<Endpoint>) {
-    let handle = start(keys, "127.0.0.1:0x8");
+    // On an address of its own: a port that is given back is nobody else's afterwards.
+    let handle = start(keys, &format!("{}:0x8", Block::new().ip(0)));
     let ready = handle.wait_ready().await.expect("it runs");
     assert!(ready.bound.iter().all(|endpoint| endpoint.protocol == Protocol::Tcp));
     (handle, ready.bound)
 }
 
-fn all_refuse(endpoints: &[Endpoint]) -> bool {
-    endpoints.iter().all(|endpoint| refused(endpoint.socket_addr()))
+fn assert_all_refuse(endpoints: &[Endpoint]) {
+    assert_free(endpoints.iter().map(Endpoint::socket_addr));
 }
 
 #[tokio::test]
@@ -134,7 +129,7 @@ async fn in_quarantine() {
         let summary = end(&handle, way).await;
         assert_eq!(summary.drain.endpoints.quarantined, 1);
         assert_eq!(summary.errors.by_kind, [(FaultKind::ListenerPanic, 1)].into());
-        assert!(all_refuse(&endpoints));
+        assert_all_refuse(&endpoints);
     }
 }
 
@@ -171,7 +166,7 @@ async fn while_a_worker_waits_for_its_replacement() {
             clients.iter_mut().for_each(|client| assert_eq!(read_to_fin(client), b""));
             assert_eq!((summary.totals.closed, summary.totals.forced), (8, 0));
         }
-        assert!(all_refuse(&endpoints));
+        assert_all_refuse(&endpoints);
     }
 }
 
@@ -185,7 +180,7 @@ async fn while_a_listener_waits_to_be_served_again() {
         let _waiting = connect(endpoints[0].socket_addr());
         let summary = end(&handle, way).await;
         assert_eq!(summary.drain.endpoints.retrying, 1);
-        assert!(all_refuse(&endpoints));
+        assert_all_refuse(&endpoints);
     }
 }
 
@@ -198,7 +193,7 @@ async fn while_a_thread_is_replaced() {
         }
         handle.inject(Injection::EndThread(WorkerId(1)));
         end(&handle, way).await;
-        assert!(all_refuse(&endpoints));
+        assert_all_refuse(&endpoints);
     }
 }
 
@@ -208,7 +203,7 @@ async fn while_a_worker_hangs() {
         let (handle, endpoints) = ready(SLOW).await;
         handle.inject(Injection::Hang(WorkerId(1), Duration::from_secs(1)));
         end(&handle, way).await;
-        assert!(all_refuse(&endpoints));
+        assert_all_refuse(&endpoints);
     }
 }
 
@@ -239,7 +234,7 @@ async fn ends_while_dead(killed: &[(Injection, &str, FaultKind)]) {
         let summary = end(&handle, way).await;
         let expected: BTreeMap<_, _> = killed.iter().map(|(_, _, kind)| (*kind, 2)).collect();
         assert_eq!(summary.errors.by_kind, expected, "{way:?}");
-        assert!(all_refuse(&endpoints));
+        assert_all_refuse(&endpoints);
     }
 }
 
@@ -283,6 +278,6 @@ async fn while_the_error_log_handles_nothing() {
         assert_eq!(read_to_fin(&mut client), b"");
         let summary = end(&handle, way).await;
         assert_eq!(summary.errors.by_kind, [(FaultKind::SessionPanic, 1)].into());
-        assert!(all_refuse(&endpoints));
+        assert_all_refuse(&endpoints);
     }
 }

@@ -13,8 +13,8 @@ use ipcow::spec::Protocol;
 use ipcow::supervision::Ready;
 
 use crate::common::{
-    Block, DEADLINE, connect, echo_tcp, echo_udp, eventually, raise_own_descriptor_limit,
-    read_to_fin, refused, udp_client,
+    Block, DEADLINE, alone, assert_free, connect, echo_tcp, echo_udp, eventually,
+    raise_own_descriptor_limit, read_to_fin, refused, udp_client,
 };
 
 /// The built-in configuration under these keys, without groups.
@@ -65,14 +65,15 @@ async fn a_service_answers_and_counts_what_its_clients_saw() {
 
 #[tokio::test]
 async fn two_services_in_one_process_know_nothing_of_each_other() {
-    let (one, mut other) = (start("", "tcp://127.0.0.1:0"), start("", "tcp://127.0.0.1:0"));
+    let block = Block::new();
+    let [one, mut other] = [0, 1].map(|index| start("", &format!("tcp://{}:0", block.ip(index))));
     let at = bound(&one.wait_ready().await.expect("it runs"), Protocol::Tcp);
     let other_at = bound(&other.wait_ready().await.expect("it runs"), Protocol::Tcp);
     echo_tcp(&mut connect(at), b"for one");
     let mut kept = connect(other_at);
     echo_tcp(&mut kept, b"for the other");
     assert_eq!(one.shutdown().await.expect("it drains").totals.tcp_in, 7);
-    assert!(refused(at));
+    assert_free([at]);
     echo_tcp(&mut kept, b"undisturbed");
     echo_tcp(&mut connect(other_at), b"and new");
     let summary = other.stop().await.expect("it stops");
@@ -92,10 +93,7 @@ async fn dropping_the_handle_frees_every_port_and_ends_every_session() {
     drop(handle);
     // One second is the promise; the rest is for a machine that is busy.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    for port in 18_000..18_200 {
-        TcpListener::bind(block.at(port)).expect("the port is free");
-        std::net::UdpSocket::bind(block.at(port)).expect("the port is free");
-    }
+    assert_free((18_000..18_200).map(|port| block.at(port)));
     let mut rest = Vec::new();
     let _end_or_reset = session.read_to_end(&mut rest);
     assert!(rest.is_empty());
@@ -103,7 +101,7 @@ async fn dropping_the_handle_frees_every_port_and_ends_every_session() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_lives_inside_a_multi_thread_runtime() {
-    let handle = start("", "tcp://127.0.0.1:0");
+    let handle = start("", &format!("tcp://{}:0", Block::new().ip(0)));
     let at = bound(&handle.wait_ready().await.expect("it runs"), Protocol::Tcp);
     let client = tokio::task::spawn_blocking(move || echo_tcp(&mut connect(at), b"nested"));
     client.await.expect("an echo");
@@ -112,34 +110,32 @@ async fn a_service_lives_inside_a_multi_thread_runtime() {
         handle
     });
     drop(handle.await.expect("no panic"));
-    assert!(refused(at));
+    assert_free([at]);
 }
 
-#[tokio::test]
-async fn a_handle_that_is_dropped_at_once_leaves_no_port_and_no_panic() {
-    static PANICS: AtomicUsize = AtomicUsize::new(0);
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let thread = std::thread::current();
-        if thread.name().is_none_or(|name| name.contains("arbiter") || name.contains("ipcow-")) {
+#[test]
+fn a_handle_that_is_dropped_at_once_leaves_no_port_and_no_panic() {
+    // The panic hook is the whole process's.
+    alone("library::a_handle_that_is_dropped_at_once_leaves_no_port_and_no_panic", || {
+        static PANICS: AtomicUsize = AtomicUsize::new(0);
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
             PANICS.fetch_add(1, Ordering::Relaxed);
+            before(info);
+        }));
+        let block = Block::new();
+        for _ in 0..100 {
+            drop(start("[threads]\nworkers = 16", &format!("tcp://{}:18000-18031", block.ip(0))));
         }
-        before(info);
-    }));
-    let block = Block::new();
-    for _ in 0..100 {
-        drop(start("[threads]\nworkers = 16", &format!("tcp://{}:18000-18031", block.ip(0))));
-    }
-    assert_eq!(PANICS.load(Ordering::Relaxed), 0);
-    for port in 18_000..18_032 {
-        TcpListener::bind(block.at(port)).expect("the port is free");
-    }
+        assert_eq!(PANICS.load(Ordering::Relaxed), 0);
+        assert_free((18_000..18_032).map(|port| block.at(port)));
+    });
 }
 
 #[tokio::test]
 async fn a_stop_ends_a_drain_that_waits_and_counts_its_sessions_as_forced() {
     let keys = "[shutdown]\ndrain_timeout_secs = 0\nquiet_ms = 0";
-    let handle = start(keys, "tcp://127.0.0.1:0");
+    let handle = start(keys, &format!("tcp://{}:0", Block::new().ip(0)));
     let at = bound(&handle.wait_ready().await.expect("it runs"), Protocol::Tcp);
     let mut clients: Vec<_> = (0..5).map(|_| connect(at)).collect();
     clients.iter_mut().for_each(|client| echo_tcp(client, b"here to stay"));

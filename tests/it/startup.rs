@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Block, DEADLINE, Ipcow, Need, connect, echo_tcp, eventually, needs, refused};
+use crate::common::{
+    Block, DEADLINE, Ipcow, Need, assert_free, connect, echo_tcp, eventually, needs, refused,
+};
 
 /// One second is the promise; the rest is for a machine that is busy.
 const SOON: Duration = Duration::from_secs(10);
@@ -37,9 +39,7 @@ fn term_at_any_moment_of_the_start_ends_by_itself() {
         server.signal(Signal::SIGTERM);
         let done = server.finish_within(SOON);
         assert!(done.code == Some(0) || done.signal == Some(15), "{done:#?}");
-        for port in (18_000..18_500).step_by(100) {
-            TcpListener::bind(block.at(port)).expect("released");
-        }
+        assert_free((18_000..18_500).step_by(100).map(|port| block.at(port)));
     }
 }
 

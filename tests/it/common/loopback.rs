@@ -4,9 +4,12 @@
 //! name fixed ports on them: parallel tests, and parallel runs of the whole suite,
 //! never meet. Ports stay below 32768, where no client's source port can be.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::eventually;
 
 /// Eight consecutive loopback addresses, aligned, for one test.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +41,15 @@ impl Block {
     /// The first address with that port.
     pub(crate) fn at(&self, port: u16) -> SocketAddr {
         (self.base, port).into()
+    }
+}
+
+/// Asserts that these addresses are free for both protocols: within seconds, since what
+/// another test starts holds every socket of this process from its fork to its exec.
+pub(crate) fn assert_free(addresses: impl IntoIterator<Item = SocketAddr>) {
+    for at in addresses {
+        let free = || TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok();
+        assert!(eventually(Duration::from_secs(5), free), "{at} is not free");
     }
 }
 

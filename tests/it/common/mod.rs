@@ -19,7 +19,7 @@ pub(crate) use client::{
 };
 pub(crate) use command::{Ipcow, binary};
 pub(crate) use events::{Ready, counts};
-pub(crate) use loopback::Block;
+pub(crate) use loopback::{Block, assert_free};
 pub(crate) use namespace::Namespace;
 pub(crate) use needs::{Need, needs, raise_own_descriptor_limit};
 pub(crate) use process::{Finished, Running};
