@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from . import foreign
-from .programs import BOTH_CORES, OUT, Block, Server, begin_load, ipcow, load
+from .programs import BOTH_CORES, OUT, Block, Server, begin_load, has_uring, ipcow, load
 
 SECONDS = 1.5
 TCP_SERVERS = ["epoll", "tokio", "actix", "ipcow"]
@@ -29,13 +29,13 @@ def per_second(figures):
 
 def block_of(name, **kind):
     """A block of its own for each server, so that none meets another's TIME_WAIT."""
-    return Block(f"127.44.{10 + sorted([*TCP_SERVERS, 'udp_c']).index(name)}.1", **kind)
+    return Block(f"127.44.{10 + sorted([*TCP_SERVERS, 'udp_c', 'uring']).index(name)}.1", **kind)
 
 
-def streams(count, size, depth):
+def streams(count, size, depth, servers=None):
     """CPU a message and messages a second on one core, for each TCP server."""
     cpu, rate = {}, {}
-    for name in TCP_SERVERS:
+    for name in servers or TCP_SERVERS:
         block = block_of(name)
         with Server(name, block) as server:
             figures = load("stream", server, block, count, size, depth, SECONDS)
@@ -56,6 +56,16 @@ def tcp_1000():
 def bulk():
     cpu, rate = streams(10, 16_384, 4)
     return {"bulk": rate, "bulk_cpu": cpu}
+
+
+def uring():
+    """What io_uring would bring: its prototype beside epoll and IPCow."""
+    if not has_uring():
+        raise RuntimeError("no liburing to compile against (Debian: liburing-dev)")
+    rows = {}
+    for row, work in {"100": (100, 64, 1), "1000": (1000, 64, 1), "bulk": (10, 16_384, 4)}.items():
+        rows[f"uring_{row}"], _ = streams(*work, servers=["epoll", "ipcow", "uring"])
+    return rows
 
 
 def hot():
@@ -190,3 +200,5 @@ MODES = {
     "idle": idle, "listeners": listeners, "udp": udp, "start": start, "many": many,
     "lone": lone, "plan": plan,
 }
+# Asked for by name only.
+EXTRA = {"uring": uring}

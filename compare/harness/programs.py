@@ -30,14 +30,21 @@ def build():
         "udp_echo": ["udp_echo.c"],
         "spawn": ["spawn.c"],
     }
+    if has_uring():
+        programs["uring_echo"] = ["uring_echo.c", "-luring"]
     for name, files in programs.items():
-        paths = [str(sources / file) for file in files]
-        subprocess.run(["cc", *C_FLAGS, "-o", str(OUT / "bin" / name), *paths], check=True)
+        words = [word if word.startswith("-") else str(sources / word) for word in files]
+        subprocess.run(["cc", *C_FLAGS, "-o", str(OUT / "bin" / name), *words], check=True)
     cargo = ["cargo", "build", "--release", "--locked", "--quiet"]
     manifest = str(ROOT / "compare" / "Cargo.toml")
     subprocess.run([*cargo, "--manifest-path", manifest, "--target-dir", str(OUT)], check=True)
     if "IPCOW" not in os.environ:
         subprocess.run(cargo, cwd=ROOT, check=True)
+
+
+def has_uring():
+    """Whether liburing can be compiled against (Debian: liburing-dev)."""
+    return Path("/usr/include/liburing.h").exists()
 
 
 def ipcow():
@@ -82,6 +89,10 @@ SERVERS = {
     "epoll": (
         lambda block, threads, protocol: [str(OUT / "bin" / "epoll_echo"), *block.words()],
         "C, one thread, level-triggered epoll, one 64 KiB buffer, backlog 4096, no time-outs"),
+    "uring": (
+        lambda block, threads, protocol: [str(OUT / "bin" / "uring_echo"), *block.words()],
+        "C, one thread, io_uring: multishot accept and recv, 4,096 provided buffers of 16 KiB, "
+        "DEFER_TASKRUN; a prototype, only in the mode of its name"),
     "udp_c": (
         lambda block, threads, protocol: [str(OUT / "bin" / "udp_echo"), *block.words()],
         "C, one thread, recvmmsg and sendmmsg of up to 64 datagrams, no guard"),

@@ -16,6 +16,9 @@ ROWS = [
     ("hot_busiest", "the same, share of the busiest thread in all CPU time", 2),
     ("bulk", "16 KiB echoes a second, 4 in flight × 10 connections, one core", 0),
     ("bulk_cpu", "the same, CPU µs an echo", 2),
+    ("uring_100", "CPU µs a 64-byte echo, 100 connections, beside io_uring", 2),
+    ("uring_1000", "CPU µs a 64-byte echo, 1,000 connections, beside io_uring", 2),
+    ("uring_bulk", "CPU µs a 16 KiB echo, 4 in flight × 10, beside io_uring", 2),
     ("connections", "connect–echo–close a second, 32 at a time, one core", 0),
     ("connections_cpu", "the same, CPU µs a connection", 1),
     ("udp", "64-byte UDP echoes a second, 16 sockets × 16 in flight, one core", 0),
@@ -31,7 +34,7 @@ ROWS = [
     ("plan_ms", "ms to plan 1,000,000 endpoints, the whole command", 1),
     ("plan_mb", "MiB of memory at most, the same", 1),
 ]
-ORDER = ["ipcow", "epoll", "udp_c", "tokio", "actix", "nginx", "haproxy"]
+ORDER = ["ipcow", "epoll", "uring", "udp_c", "tokio", "actix", "nginx", "haproxy"]
 
 
 class Figures:
