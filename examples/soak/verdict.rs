@@ -1,6 +1,6 @@
 //! What a soak came to: the figures, and whether they are good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipcow::service::Summary;
@@ -41,8 +41,11 @@ impl Verdict {
         for (actor, count) in &self.panics {
             println!("{count:>10}  {actor}");
         }
-        for (kind, count) in &self.summary.errors.by_kind {
-            println!("{count:>10}  {} (logged)", kind.as_str());
+        let both = [&self.summary, &self.contested];
+        let kinds = both.into_iter().flat_map(|summary| summary.errors.by_kind.keys());
+        let kinds: BTreeSet<FaultKind> = kinds.copied().collect();
+        for kind in kinds {
+            println!("{:>10}  {} (logged)", self.logged(kind), kind.as_str());
         }
         let Seen { bytes, lost, sessions, resets, disturbed, datagrams, .. } = self.seen;
         println!("bytes verified: {bytes}, bytes lost: {lost}");
