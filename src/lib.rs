@@ -40,7 +40,7 @@
 //! | [`supervision`] | the life of chunks under leases, endpoint states, retries and their verdicts, deadlines, counters |
 //! | [`plan`] | the endpoints of all groups as one lazy list, resources and how they are divided, findings with their fixes |
 //! | [`config`](mod@config) | typed configuration, and how files, variables and arguments become it |
-//! | [`spec`] | the language of endpoints: parsing, lazy sets, compressed lists |
+//! | [`spec`] | the language of endpoints: parsing, lazy sets, selectors, compressed lists |
 //!
 //! The last four are the core: plain values and decisions. No actor, no runtime, no socket
 //! and no clock is found there; time is an argument.

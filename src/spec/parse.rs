@@ -105,6 +105,24 @@ impl Spec {
             None => (false, spec),
         };
         let (transport, spec) = transport(spec)?;
+        Self::read_lists(whole, exclusion, transport, spec)
+    }
+
+    /// Reads the spec of a selector, which may stand for either protocol.
+    pub(crate) fn read_selecting(whole: Token<'_>, spec: Token<'_>) -> Result<Self, Fault> {
+        let (transport, spec) = match spec.strip("*://") {
+            Some(rest) => (Transport::Both, rest),
+            None => transport(spec)?,
+        };
+        Self::read_lists(whole, false, transport, spec)
+    }
+
+    fn read_lists(
+        whole: Token<'_>,
+        exclusion: bool,
+        transport: Transport,
+        spec: Token<'_>,
+    ) -> Result<Self, Fault> {
         let (addresses, ports) = lists(spec)?;
         let addresses = if addresses.text.is_empty() {
             vec![Item { excluded: false, span: addresses.span(), what: AddressItem::Any }]

@@ -82,6 +82,13 @@ impl PortSet {
         (run.first <= key).then(|| run.before + (key - run.first))
     }
 
+    /// The first port whose key is not below `key`: its place, and its key.
+    pub(crate) fn next_from(&self, key: u64) -> Option<(u64, u64)> {
+        let run = self.runs.get(self.runs.partition_point(|run| run.last < key))?;
+        let found = run.first.max(key);
+        Some((run.before + (found - run.first), found))
+    }
+
     /// True when `port` is in the set.
     #[must_use]
     pub fn contains(&self, port: Port) -> bool {

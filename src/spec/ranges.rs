@@ -51,6 +51,16 @@ impl<T: Key> RangeSet<T> {
         &self.0
     }
 
+    pub(crate) fn contains(&self, number: T) -> bool {
+        self.next_from(number) == Some(number)
+    }
+
+    /// The lowest number of the set that is not below `number`.
+    pub(crate) fn next_from(&self, number: T) -> Option<T> {
+        let found = self.0.get(self.0.partition_point(|range| range.1 < number))?;
+        Some(found.0.max(number))
+    }
+
     /// What of `range` is not in this set.
     pub(crate) fn remove_from(&self, range: (T, T), mut keep: impl FnMut(T, T)) {
         let (mut first, last) = range;

@@ -37,6 +37,9 @@ pub(crate) struct Resolution<'a> {
     paired: Vec<(u32, u32)>,
     /// The zones of every address that was named so far.
     zones: BTreeSet<Zone>,
+    /// Endpoints are looked for, not planned: ports of the kernel's choice are
+    /// among those that `*` names.
+    selecting: bool,
 }
 
 /// In what sense an address item is meant.
@@ -61,7 +64,13 @@ impl<'a> Resolution<'a> {
             next_ordinal: 0,
             paired: Vec::new(),
             zones: BTreeSet::new(),
+            selecting: false,
         }
+    }
+
+    /// A resolution that looks for endpoints in these zones.
+    pub(crate) fn selecting(resolver: &'a dyn Resolver, zones: &[Zone]) -> Self {
+        Self { zones: zones.iter().copied().collect(), selecting: true, ..Self::new(resolver) }
     }
 
     /// The host names that were resolved, and the paired port-0 ordinals, sorted.
@@ -243,7 +252,10 @@ impl<'a> Resolution<'a> {
         exclusion: bool,
     ) -> Result<Vec<(u64, u64)>, String> {
         let range = |first, last| (key(Port::Number(first)), key(Port::Number(last)));
+        let chosen = (0, u64::from(u32::MAX));
         Ok(match item {
+            PortItem::Chosen(_) if self.selecting => vec![chosen],
+            PortItem::Range(1, u16::MAX) if self.selecting => vec![chosen, range(1, u16::MAX)],
             PortItem::Range(first, last) => vec![range(first, last)],
             PortItem::Ephemeral => {
                 let (first, last) = self.asked.ephemeral_ports()?;

@@ -20,6 +20,9 @@ pub enum EndpointState {
 }
 
 impl EndpointState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Listening, Self::Retrying, Self::Quarantined];
+
     /// The state's name in JSON and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
