@@ -16,7 +16,7 @@ use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture};
 
 use super::link::Link;
-use super::protocol::{JudgeFailures, ReportErrors};
+use super::protocol::{GroupConnections, JudgeFailures, ReportErrors};
 use super::supervisor::Supervisor;
 pub(crate) use book::Book;
 
@@ -90,5 +90,13 @@ impl Handler<ReportErrors> for ErrorLog {
 
     fn handle(&mut self, _question: ReportErrors, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.book.borrow_mut().report(Instant::now()))
+    }
+}
+
+impl Handler<GroupConnections> for ErrorLog {
+    type Result = MessageResult<GroupConnections>;
+
+    fn handle(&mut self, _question: GroupConnections, _ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.book.borrow().connections())
     }
 }

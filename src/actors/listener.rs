@@ -16,11 +16,11 @@ use tokio::time::Sleep;
 use tokio_util::sync::PollSemaphore;
 
 use super::local::WorkerLocal;
-use super::protocol::{CloseListener, GroupRuntime, ListenerFailed, SessionFailed};
-use super::session::{Accepted, EchoSession};
+use super::protocol::{CloseListener, GroupRuntime, ListenerFailed, OpenOrder, SessionFailed};
+use super::session::{Accepted, EchoSession, Served};
 use crate::net::accept::{AcceptClass, AcceptLoop, Acceptor, Connection, Step, classify};
 use crate::spec::Endpoint;
-use crate::supervision::{Fault, FaultKind, Lease, Place};
+use crate::supervision::{Fault, FaultKind, Lease, Meter, Place};
 
 /// Accepts in a row before other tasks of the thread have their turn.
 const ACCEPTS_A_TURN: usize = 16;
@@ -31,6 +31,7 @@ pub(crate) struct Listener {
     lease: Lease,
     endpoint: Endpoint,
     group: Arc<GroupRuntime>,
+    meter: Meter,
     local: Rc<WorkerLocal>,
     accepts: AcceptLoop<Acceptor>,
 }
@@ -39,17 +40,18 @@ impl Listener {
     pub(crate) fn new(
         place: Place,
         lease: Lease,
-        endpoint: Endpoint,
-        group: Arc<GroupRuntime>,
+        order: OpenOrder,
         local: Rc<WorkerLocal>,
         acceptor: Acceptor,
     ) -> Self {
-        Self { place, lease, endpoint, group, local, accepts: AcceptLoop::new(acceptor) }
+        let OpenOrder { endpoint, group, meter, .. } = order;
+        Self { place, lease, endpoint, group, meter, local, accepts: AcceptLoop::new(acceptor) }
     }
 
     fn serve(&self, (stream, peer): Connection, permit: OwnedSemaphorePermit) {
         let accepted = Accepted { stream, peer, permit };
-        EchoSession::spawn(&self.local, self.endpoint, &self.group, accepted);
+        let served = Served { endpoint: self.endpoint, meter: self.meter.clone() };
+        EchoSession::spawn(&self.local, served, &self.group, accepted);
     }
 
     /// Tells the error log that an accept(2) failed.

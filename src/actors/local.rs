@@ -28,7 +28,7 @@ use super::share::WorkerShare;
 use super::udp_listener::UdpListener;
 use super::watch::Ended;
 use crate::net::bind::Bound;
-use crate::supervision::{Lease, Place, SessionClock, Slot, WorkerId};
+use crate::supervision::{Lease, Place, SessionClock, Slot, Stamp, WorkerId};
 
 /// Size of the buffer that all sessions and listeners of a thread read into.
 /// Unit: bytes; a UDP datagram of 65,507 fits (RFC 768).
@@ -152,6 +152,12 @@ impl WorkerLocal {
     /// The time of the last tick or accept: good enough for deadlines.
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// What a meter notes beside the time.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let time = self.now().saturating_duration_since(self.share.started);
+        Stamp { time, run: self.share.run.load(Ordering::Relaxed) }
     }
 
     pub(crate) fn set_now(&self, now: Instant) {

@@ -191,11 +191,12 @@ impl Opening {
         let tell = move |ended| told.listener_ended(place, lease, ended);
         let addr = match watched {
             Watched::Tcp(acceptor) => {
-                let listener = Listener::new(place, lease, endpoint, order.group, local, acceptor);
+                let listener =
+                    Listener::new(place, lease, OpenOrder { endpoint, ..order }, local, acceptor);
                 ListenerAddr::Tcp(start_watched(listener, tell))
             }
             Watched::Udp(socket) => {
-                let listener = UdpListener::new(place, lease, order.group, local, socket);
+                let listener = UdpListener::new(place, lease, order, local, socket);
                 ListenerAddr::Udp(start_watched(listener, tell))
             }
         };

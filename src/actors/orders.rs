@@ -9,7 +9,7 @@ use super::desk::Setup;
 use super::protocol::OpenOrder;
 use crate::net::bind::{self, BindOptions, Bound};
 use crate::spec::{Endpoint, Port};
-use crate::supervision::{ChunkId, Fault, Place, Slot};
+use crate::supervision::{ChunkId, Fault, Meter, Meters, Place, Slot};
 
 /// The orders for these endpoints of a chunk.
 pub(crate) fn write(setup: &mut Setup, chunk: ChunkId, slots: &[Slot]) -> Vec<OpenOrder> {
@@ -22,9 +22,16 @@ pub(crate) fn write(setup: &mut Setup, chunk: ChunkId, slots: &[Slot]) -> Vec<Op
         let (port, _) = setup.table.held(place);
         let endpoint = if port == 0 { endpoint } else { endpoint.with_port(port) };
         let group = Arc::clone(&setup.groups[group]);
-        orders.push(OpenOrder { slot: *slot, endpoint, group, reserved });
+        let Some(meter) = meter(setup, place) else { continue };
+        orders.push(OpenOrder { slot: *slot, endpoint, group, meter, reserved });
     }
     orders
+}
+
+/// What the endpoint counts into. A chunk's meters are made with its first order.
+fn meter(setup: &mut Setup, place: Place) -> Option<Meter> {
+    let endpoints = setup.table.places_of(place.chunk).count();
+    setup.meters.entry(place.chunk).or_insert_with(|| Meters::new(endpoints)).of(place.slot)
 }
 
 /// The endpoint at this place, with the port that it got.

@@ -2,11 +2,17 @@
 //!
 //! Commands are imperative, events are in the past tense.
 
+mod operations;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle, Message};
+
+pub(crate) use operations::{
+    DescribeStatus, EndpointSlice, GroupConnections, ListChunks, ListEndpoints,
+};
 
 use super::worker::Worker;
 use crate::config::ListenSettings;
@@ -15,7 +21,8 @@ use crate::net::datagram::DatagramRules;
 use crate::net::terminator::Terminator;
 use crate::spec::Endpoint;
 use crate::supervision::{
-    ChunkId, ErrorReport, Expired, Fault, FaultKind, Lease, Outcome, Place, Slot, Verdict, WorkerId,
+    ChunkId, ErrorReport, Expired, Fault, FaultKind, Lease, Meter, Outcome, Place, Slot, Verdict,
+    WorkerId,
 };
 
 /// What all endpoints of a group share once the service runs.
@@ -37,6 +44,8 @@ pub(crate) struct OpenOrder {
     /// With the port that it got before, where the kernel chose one.
     pub(crate) endpoint: Endpoint,
     pub(crate) group: Arc<GroupRuntime>,
+    /// What it counts into.
+    pub(crate) meter: Meter,
     /// A socket that is bound already, or why none could be.
     pub(crate) reserved: Option<Result<Bound, Fault>>,
 }

@@ -22,7 +22,7 @@ use super::watch::{Ended, start_watched};
 use crate::net::echo::{End, Phase, Pump, Tally};
 use crate::net::sys;
 use crate::spec::Endpoint;
-use crate::supervision::{Expired, Fault, FaultKind, SessionClock, SessionEnd};
+use crate::supervision::{Expired, Fault, FaultKind, Meter, SessionClock, SessionEnd};
 
 /// One accepted connection.
 pub(crate) struct EchoSession {
@@ -39,24 +39,30 @@ pub(crate) struct Accepted {
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
+/// The endpoint that a connection came to, and what it counts into.
+pub(crate) struct Served {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) meter: Meter,
+}
+
 impl EchoSession {
     /// Starts a session on this thread.
     pub(crate) fn spawn(
         local: &Rc<WorkerLocal>,
-        endpoint: Endpoint,
+        served: Served,
         group: &GroupRuntime,
         accepted: Accepted,
     ) {
         let Accepted { stream, peer, permit } = accepted;
         let stream = match prepare(stream, local.share.settings.keepalive) {
             Ok(stream) => stream,
-            Err(error) => return refuse(local, endpoint, peer, &error),
+            Err(error) => return refuse(local, &served, peer, &error),
         };
         let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
         let clock = Rc::new(SessionClock::new(local.now()));
         // It is known before it runs: a drain that begins now finds it.
         local.enter_session(&clock, peer, |key| {
-            let books = Books::open(Rc::clone(local), key, endpoint, peer, permit);
+            let books = Books::open(Rc::clone(local), key, served, peer, permit);
             let session = Self { pump, clock: Rc::clone(&clock), books };
             let local = Rc::clone(local);
             start_watched(session, move |ended| {
@@ -86,8 +92,11 @@ fn prepare(stream: std::net::TcpStream, keepalive: Option<Duration>) -> io::Resu
 }
 
 /// Books a connection that could not even begin.
-fn refuse(local: &WorkerLocal, endpoint: Endpoint, peer: SocketAddr, error: &io::Error) {
+fn refuse(local: &WorkerLocal, served: &Served, peer: SocketAddr, error: &io::Error) {
+    let endpoint = served.endpoint;
     local.share.counters.session_accepted();
+    served.meter.session_accepted(peer, local.stamp());
+    served.meter.session_ended();
     local.share.counters.session_ended(SessionEnd::Failed);
     let errno = error.raw_os_error().unwrap_or(0);
     let fault = Fault { kind: FaultKind::SessionFailed, errno };
@@ -148,6 +157,7 @@ impl ActorFuture<EchoSession> for Drive {
         let mut tally = Tally::default();
         let polled = session.pump.poll(task, &mut local.scratch.borrow_mut(), &mut tally);
         local.share.counters.session_bytes(tally.read, tally.written);
+        session.books.served.meter.session_bytes(tally.read, tally.written, local.stamp());
         session.clock.observe(
             local.now(),
             tally.read + tally.written > 0,
@@ -168,7 +178,7 @@ impl ActorFuture<EchoSession> for Drive {
 /// A session's entry in the counters: written when it opens, closed on drop.
 struct Books {
     local: Rc<WorkerLocal>,
-    endpoint: Endpoint,
+    served: Served,
     peer: SocketAddr,
     key: usize,
     /// How it ended; `None` when it was dropped from outside.
@@ -180,13 +190,14 @@ impl Books {
     fn open(
         local: Rc<WorkerLocal>,
         key: usize,
-        endpoint: Endpoint,
+        served: Served,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         local.share.counters.session_accepted();
         local.share.gauge.enter();
-        Self { local, endpoint, peer, key, end: None, _permit: permit }
+        served.meter.session_accepted(peer, local.stamp());
+        Self { local, served, peer, key, end: None, _permit: permit }
     }
 
     /// What the books say of the session, and the failure to report.
@@ -217,9 +228,14 @@ impl Drop for Books {
         let (end, fault) = self.verdict(panic.is_some());
         self.local.share.counters.session_ended(end);
         self.local.share.gauge.leave();
+        self.served.meter.session_ended();
         if let Some(fault) = fault {
-            let failed =
-                SessionFailed { endpoint: self.endpoint, peer: Some(self.peer), fault, panic };
+            let failed = SessionFailed {
+                endpoint: self.served.endpoint,
+                peer: Some(self.peer),
+                fault,
+                panic,
+            };
             self.local.report_session(failed);
         }
         self.local.leave_session(self.key);

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc};
 
@@ -24,6 +24,10 @@ pub(crate) struct WorkerShare {
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) first_drops: Arc<FirstDrops>,
     pub(crate) settings: Arc<SessionSettings>,
+    /// When the service started.
+    pub(crate) started: Instant,
+    /// Counts the marks of an operator (see [`Stamp`](crate::supervision::Stamp)).
+    pub(crate) run: Arc<AtomicU64>,
     /// Session failures that did not fit into the error log's queue.
     pub(crate) unlogged: Arc<AtomicU64>,
     pub(crate) supervisor: Link<Supervisor>,

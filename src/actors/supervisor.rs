@@ -7,13 +7,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, AsyncContext, Context, Handler, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 
 use super::desk::Desk;
 use super::protocol::{
     AddressesChanged, AttachThread, BeginDispatch, BeginDrain, ChunkFailed, ChunkOpened,
-    ErrorLogReturned, FailuresJudged, HeartBeaten, ListenerCrashed, ListenerFailed, WorkerDrained,
-    WorkerEnded, WorkerStarted,
+    DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten, ListChunks, ListEndpoints,
+    ListenerCrashed, ListenerFailed, WorkerDrained, WorkerEnded, WorkerStarted,
 };
 
 /// The shortest time between two wake-ups of its own.
@@ -105,4 +105,27 @@ at_the_desk! {
     ErrorLogReturned => |desk, ErrorLogReturned, now| desk.error_log_returned(now);
     BeginDrain => |desk, begin, now| desk.begin_drain(begin.timeout, now);
     WorkerDrained => |desk, drained, now| desk.worker_drained(drained.worker);
+}
+
+/// A question that the desk answers.
+macro_rules! asked_at_the_desk {
+    ($($message:ty => |$desk:ident, $content:pat_param, $now:ident| $answer:expr;)*) => {$(
+        impl Handler<$message> for Supervisor {
+            type Result = MessageResult<$message>;
+
+            fn handle(&mut self, message: $message, ctx: &mut Self::Context) -> Self::Result {
+                MessageResult(self.work(ctx, |$desk, $now| {
+                    let _ = $now;
+                    let $content = message;
+                    $answer
+                }))
+            }
+        }
+    )*};
+}
+
+asked_at_the_desk! {
+    ListEndpoints => |desk, query, now| desk.list(&query, now);
+    ListChunks => |desk, ListChunks { skip, take }, now| desk.list_chunks(skip, take);
+    DescribeStatus => |desk, DescribeStatus, now| desk.status(now);
 }

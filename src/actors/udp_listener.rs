@@ -12,10 +12,10 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::time::Sleep;
 
 use super::local::WorkerLocal;
-use super::protocol::{CloseListener, GroupRuntime, ListenerFailed};
+use super::protocol::{CloseListener, GroupRuntime, ListenerFailed, OpenOrder};
 use crate::net::accept::{AcceptClass, AcceptPause, classify};
 use crate::net::datagram::{DatagramSocket, UdpTally};
-use crate::supervision::{DropReason, Fault, FaultKind, Lease, Place};
+use crate::supervision::{DropReason, Fault, FaultKind, Lease, Meter, Place};
 
 /// Most datagrams that are answered when the listener closes.
 const LAST_DATAGRAMS: usize = 1024;
@@ -25,19 +25,21 @@ pub(crate) struct UdpListener {
     place: Place,
     lease: Lease,
     group: Arc<GroupRuntime>,
+    meter: Meter,
     local: Rc<WorkerLocal>,
     socket: DatagramSocket,
 }
 
 impl UdpListener {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         place: Place,
         lease: Lease,
-        group: Arc<GroupRuntime>,
+        order: OpenOrder,
         local: Rc<WorkerLocal>,
         socket: DatagramSocket,
     ) -> Self {
-        Self { place, lease, group, local, socket }
+        let OpenOrder { group, meter, .. } = order;
+        Self { place, lease, group, meter, local, socket }
     }
 
     /// Serves what has arrived; how many datagrams, and the error that a call ended with.
@@ -64,6 +66,12 @@ impl UdpListener {
 
     fn book(&self, tally: &UdpTally) {
         let share = &self.local.share;
+        let dropped = tally.dropped.iter().sum();
+        self.meter.datagrams(tally.received, tally.replied, dropped);
+        if tally.received > 0 {
+            let (bytes_in, bytes_out, at) = (tally.bytes_in, tally.bytes_out, self.local.stamp());
+            self.meter.datagram_bytes(bytes_in, bytes_out, tally.last_source, at);
+        }
         share.counters.datagrams_received(tally.received, tally.bytes_in);
         share.counters.datagrams_replied(tally.replied, tally.bytes_out);
         for reason in DropReason::ALL {

@@ -6,6 +6,7 @@
 mod message;
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::task::{Context, Poll, ready};
 
@@ -47,6 +48,8 @@ pub(crate) struct UdpTally {
     pub(crate) bytes_in: u64,
     /// Payload bytes of `replied`.
     pub(crate) bytes_out: u64,
+    /// Who sent the last of `received`.
+    pub(crate) last_source: Option<SocketAddr>,
     /// Unanswered ones, by [`DropReason::index`]. Those of
     /// [`DropReason::ReceiveBuffer`] are not among `received`.
     pub(crate) dropped: [u64; DropReason::ALL.len()],
@@ -69,6 +72,7 @@ impl AddAssign for UdpTally {
         self.replied += other.replied;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.last_source = other.last_source.or(self.last_source);
         for (sum, more) in self.dropped.iter_mut().zip(other.dropped) {
             *sum += more;
         }
@@ -169,6 +173,7 @@ fn serve(
 ) {
     tally.received += 1;
     tally.bytes_in += arrival.length as u64;
+    tally.last_source = Some(arrival.source);
     if let Some(total) = arrival.kernel_drops {
         count_losses(bound, total, tally);
     }

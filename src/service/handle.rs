@@ -1,7 +1,7 @@
 //! The handle of a running service.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,12 @@ use super::planning::Plan;
 use super::summary::Summary;
 use super::system::Command;
 use crate::actors::desk::Event;
+use crate::actors::error_log::ErrorLog;
+use crate::actors::link::Link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::share::{FirstDrops, SessionSettings};
+use crate::actors::supervisor::Supervisor;
 use crate::supervision::{
     Board, ChunkCounts, EndpointCounts, Ready, RestartCounters, SessionGauge, Totals,
     WorkerCounters,
@@ -58,6 +61,8 @@ pub(super) struct Shared {
     pub(super) poisoned: Arc<std::sync::atomic::AtomicU32>,
     pub(super) restarts: Arc<RestartCounters>,
     pub(super) started: Instant,
+    /// Counts the marks of an operator.
+    pub(super) run: Arc<AtomicU64>,
 }
 
 /// A running service. Dropping it stops the service at once, joins its
@@ -65,6 +70,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub struct ServiceHandle {
     pub(super) shared: Shared,
+    pub(super) supervisor: Link<Supervisor>,
+    pub(super) error_log: Link<ErrorLog>,
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) ready: watch::Receiver<Option<Ready>>,
     pub(super) summary: watch::Receiver<Option<Summary>>,

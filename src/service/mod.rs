@@ -11,6 +11,7 @@ mod guardian;
 mod handle;
 #[cfg(feature = "fault-injection")]
 mod inject;
+mod operations;
 mod system;
 mod tree;
 
@@ -20,6 +21,7 @@ mod summary;
 
 pub use builder::{Service, ServiceBuilder, StartError};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
+pub use operations::{ListOptions, OperationError};
 pub use summary::Summary;
 
 pub use crate::actors::desk::Event;

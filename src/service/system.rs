@@ -11,6 +11,7 @@ use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
+use crate::actors::link::link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::protocol::BeginDrain;
@@ -62,13 +63,21 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
         gauge: Arc::default(),
         counters: (0..plan.workers.workers).map(|_| counters()).collect(),
         started: Instant::now(),
+        run: Arc::default(),
         plan: Arc::new(plan),
     };
     let (commands, inbox) = mpsc::unbounded_channel();
     let (ready_sender, ready) = watch::channel(None);
     let (summary_sender, summary) = watch::channel(None);
     let (event_sender, events) = mpsc::channel(most_events);
-    let outlets = Outlets { ready: ready_sender, events: event_sender };
+    let (supervisor_target, supervisor) = link();
+    let (error_log_target, error_log) = link();
+    let outlets = Outlets {
+        ready: ready_sender,
+        events: event_sender,
+        supervisor: (supervisor_target, supervisor.clone()),
+        error_log: (error_log_target, error_log.clone()),
+    };
     let thread = std::thread::Builder::new().name("ipcow-service".to_owned()).spawn({
         let (config, shared) = (config.clone(), shared.clone());
         move || match run(&config, &shared, outlets, inbox) {
@@ -76,7 +85,8 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
             Err(error) => tracing::error!(%error, "the service cannot start"),
         }
     })?;
-    Ok(ServiceHandle { shared, commands, ready, summary, events, thread: Some(thread) })
+    let thread = Some(thread);
+    Ok(ServiceHandle { shared, supervisor, error_log, commands, ready, summary, events, thread })
 }
 
 fn run(

@@ -1,6 +1,7 @@
 //! Starting the actor tree: error log, supervisor, and a worker a thread.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use super::guardian::{Charges, Guardian};
 use super::handle::Shared;
 use super::planning::Plan;
 use crate::actors::desk::{Desk, Event, Setup};
-use crate::actors::error_log::Book;
-use crate::actors::link::{Link, link};
+use crate::actors::error_log::{Book, ErrorLog};
+use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{BeginDispatch, GroupRuntime};
 use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
@@ -39,6 +40,8 @@ type Routes = watch::Receiver<Option<LocalRoutes>>;
 pub(super) struct Outlets {
     pub(super) ready: watch::Sender<Option<Ready>>,
     pub(super) events: mpsc::Sender<Event>,
+    pub(super) supervisor: (LinkTarget<Supervisor>, Link<Supervisor>),
+    pub(super) error_log: (LinkTarget<ErrorLog>, Link<ErrorLog>),
 }
 
 /// The running tree.
@@ -57,8 +60,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
     let (ended, ends) = mpsc::unbounded_channel();
     let (replace, to_replace) = mpsc::unbounded_channel();
     let (drained_sender, drained) = watch::channel(false);
-    let (supervisor_target, supervisor) = link();
-    let (error_log_target, error_log) = link();
+    let (supervisor, error_log) = (outlets.supervisor.1.clone(), outlets.error_log.1.clone());
     let policy = RestartPolicy::new(&config.supervision, &config.retry);
     let share = |counters: &Arc<WorkerCounters>| WorkerShare {
         counters: Arc::clone(counters),
@@ -66,6 +68,8 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         permits: Arc::clone(&shared.permits),
         first_drops: Arc::clone(&shared.first_drops),
         settings: Arc::clone(&shared.settings),
+        started: shared.started,
+        run: Arc::clone(&shared.run),
         unlogged: Arc::clone(&dropped),
         supervisor: supervisor.clone(),
         ended: ended.clone(),
@@ -80,6 +84,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         endpoints: plan.endpoints.clone(),
         groups: groups(config, plan, &own_addresses),
         table: table(plan),
+        meters: HashMap::new(),
         coverage: Coverage::new(config.coverage.min_bound, plan.endpoints.len()),
         receive_buffer: config.udp.receive_buffer_bytes,
         wait: config.coverage.wait,
@@ -91,7 +96,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         ready: outlets.ready,
         drained: drained_sender,
         events: outlets.events,
-        error_log: error_log.clone(),
+        error_log,
         notices: notices.clone(),
         dropped: Arc::clone(&dropped),
         replace,
@@ -101,8 +106,8 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
     let guardian = Guardian::start(Charges {
         desk: Rc::new(RefCell::new(desk)),
         book: Rc::new(RefCell::new(book)),
-        supervisor: (supervisor_target, supervisor.clone()),
-        error_log: (error_log_target, error_log),
+        supervisor: outlets.supervisor,
+        error_log: outlets.error_log,
         notices,
         ends,
         replace: to_replace,

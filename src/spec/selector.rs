@@ -11,6 +11,7 @@ mod tests;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::address_item::AddressItem;
 use super::error::{Fault, shown};
 use super::parse::Spec;
 use super::port_item::PortItem;
@@ -62,6 +63,21 @@ impl Selector {
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         let names = read(Token::new(text)).map_err(|fault| fault.in_text(text))?;
         Ok(Self { text: text.to_owned(), names })
+    }
+
+    /// Whether [`Self::resolve`] asks the machine, which may take its time.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        let Names::Endpoints(spec) = &self.names else { return false };
+        let named = |what: &AddressItem| match what {
+            AddressItem::Any | AddressItem::Block { .. } | AddressItem::Octets(_) => false,
+            AddressItem::Interface(_) | AddressItem::Host(_) | AddressItem::File(_) => true,
+        };
+        spec.addresses.iter().any(|item| named(&item.what))
+            || spec
+                .ports
+                .iter()
+                .any(|item| matches!(item.what, PortItem::InUse | PortItem::Ephemeral))
     }
 
     /// What the selector names on this machine now. `zones` are those of the

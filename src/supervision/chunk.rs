@@ -5,8 +5,10 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// Number of a chunk, from 1; never reused while a service lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ChunkId(pub u32);
 
 impl fmt::Display for ChunkId {
@@ -16,7 +18,7 @@ impl fmt::Display for ChunkId {
 }
 
 /// Number of a worker (an arbiter thread), from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct WorkerId(pub u16);
 
 impl fmt::Display for WorkerId {

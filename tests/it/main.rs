@@ -16,6 +16,7 @@ mod foreign_clients;
 mod injected_faults;
 mod layering;
 mod library;
+mod listing;
 mod namespaces;
 mod on_bind_error;
 mod output;

@@ -8,6 +8,7 @@ mod addresses;
 mod crash;
 mod dispatch;
 mod drain;
+mod listing;
 mod reports;
 mod slot;
 mod story;
@@ -29,8 +30,8 @@ use crate::plan::endpoints::PlanEndpoints;
 use crate::plan::reach::LocalRoutes;
 use crate::spec::Endpoint;
 use crate::supervision::{
-    Board, ChunkId, ChunkTable, Coverage, Place, Ready, RestartCounters, RestartPolicy, Restarts,
-    WorkerId, WorkerState,
+    Board, ChunkId, ChunkTable, Coverage, Meters, Place, Ready, RestartCounters, RestartPolicy,
+    Restarts, WorkerId, WorkerState,
 };
 use drain::Drain;
 use slot::WorkerSlot;
@@ -77,6 +78,8 @@ pub(crate) struct Setup {
     /// In the plan's order.
     pub(crate) groups: Vec<Arc<GroupRuntime>>,
     pub(crate) table: ChunkTable<Bound>,
+    /// What the endpoints count, of each chunk that was leased.
+    pub(crate) meters: HashMap<ChunkId, Meters>,
     pub(crate) coverage: Coverage,
     /// `SO_RCVBUF` of UDP sockets; `None` = the kernel's default.
     pub(crate) receive_buffer: Option<u32>,

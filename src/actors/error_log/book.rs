@@ -1,6 +1,7 @@
 //! The error log's book: counts by kind, verdicts, and lines within a budget.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,11 +13,13 @@ use crate::actors::protocol::{
 };
 use crate::spec::{Endpoint, compress};
 use crate::supervision::{
-    ErrorReport, Fault, FaultClass, FaultKind, LineBudget, RetryPolicy, Verdict,
+    ErrorGroup, ErrorReport, Fault, FaultClass, FaultKind, LineBudget, RetryPolicy, Verdict,
 };
 
 /// Longest list of endpoints in a log line. Unit: characters.
 const NAMED: usize = 200;
+/// Most endpoints that are remembered for a cause of failed connections.
+const PLACES: usize = 256;
 /// Most lines a second that failures may write; more are counted.
 const LINES_A_SECOND: u32 = 20;
 
@@ -32,6 +35,8 @@ pub(crate) struct Book {
     /// What else is to be logged; bounded by its capacity.
     pub(super) notices: mpsc::Receiver<Notice>,
     sessions: BTreeMap<FaultKind, SessionBatch>,
+    /// Every connection that failed since the start.
+    connections: BTreeMap<FaultKind, Connections>,
     lines: LineBudget,
     /// When a shortage was logged last.
     shortage: Option<Instant>,
@@ -41,6 +46,15 @@ pub(crate) struct Book {
 struct SessionBatch {
     count: u64,
     last: SessionFailed,
+}
+
+/// Connections that failed of one cause.
+struct Connections {
+    fault: Fault,
+    count: u64,
+    /// Where; at most [`PLACES`].
+    endpoints: BTreeSet<Endpoint>,
+    last_peer: Option<SocketAddr>,
 }
 
 impl Book {
@@ -58,6 +72,7 @@ impl Book {
             queue,
             notices,
             sessions: BTreeMap::new(),
+            connections: BTreeMap::new(),
             lines: LineBudget::new(LINES_A_SECOND),
             shortage: None,
         }
@@ -149,6 +164,7 @@ impl Book {
     pub(super) fn session_failed(&mut self, failed: SessionFailed) {
         let kind = failed.fault.kind;
         self.count(kind);
+        self.remember(&failed);
         match self.sessions.get_mut(&kind) {
             Some(batch) => {
                 batch.count += 1;
@@ -158,6 +174,30 @@ impl Book {
                 self.sessions.insert(kind, SessionBatch { count: 1, last: failed });
             }
         }
+    }
+
+    fn remember(&mut self, failed: &SessionFailed) {
+        let SessionFailed { endpoint, peer, fault, .. } = *failed;
+        let known = self.connections.entry(fault.kind).or_insert_with(|| Connections {
+            fault,
+            count: 0,
+            endpoints: BTreeSet::new(),
+            last_peer: None,
+        });
+        known.fault = fault;
+        known.count += 1;
+        known.last_peer = peer;
+        if known.endpoints.len() < PLACES {
+            known.endpoints.insert(endpoint);
+        }
+    }
+
+    /// The connections that failed since the start, by cause.
+    pub(super) fn connections(&self) -> Vec<ErrorGroup> {
+        let groups = self.connections.values().filter_map(|known| {
+            ErrorGroup::of_connections(known.fault, known.count, &known.endpoints, known.last_peer)
+        });
+        groups.collect()
     }
 
     /// Writes a line for each kind of session failure since the last time.

@@ -33,7 +33,9 @@ impl<S> ChunkTable<S> {
             row.lost = Some(Lost::Crashed(fault, due));
             return Ok(());
         }
-        self.served_mut(place)?.let_go(fault, Some(due));
+        let row = self.served_mut(place)?;
+        row.let_go(fault, Some(due));
+        row.restarts = row.restarts.saturating_add(1);
         self.set_state(place, EndpointState::Retrying);
         self.count_missing(place.chunk);
         self.schedule(Some(due), place.chunk);

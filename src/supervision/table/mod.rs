@@ -21,6 +21,7 @@ use crate::supervision::chunk::{
 };
 use crate::supervision::failure::Fault;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
+pub use query::RowInfo;
 use row::Row;
 
 /// Position of an endpoint within its chunk, from 0.
@@ -277,7 +278,8 @@ impl<S> ChunkTable<S> {
         }
     }
 
-    fn places_of(&self, chunk: ChunkId) -> impl Iterator<Item = Place> + use<S> {
+    /// The places of a chunk.
+    pub fn places_of(&self, chunk: ChunkId) -> impl Iterator<Item = Place> + use<S> {
         let count = self.chunks.get(index(chunk)).map_or(0, |chunk| chunk.rows.len());
         (0..u32::try_from(count).unwrap_or(u32::MAX)).map(move |slot| Place { chunk, slot })
     }

@@ -1,12 +1,58 @@
 //! What the chunk table can be asked. Changes nothing, but for `reserve` and `asked`.
 
+use std::time::Instant;
+
 use super::row::{Judgement, Row};
 use super::{ChunkTable, Place, chunk_id, index};
 use crate::supervision::chunk::{ChunkId, ChunkState, Lease, WorkerId};
 use crate::supervision::failure::Fault;
+use crate::supervision::listing::ChunkInfo;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
 
+/// What the table knows of one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RowInfo {
+    /// Where it stands.
+    pub state: EndpointState,
+    /// Why it does not listen, if that is a failure.
+    pub fault: Option<Fault>,
+    /// Attempts since it last listened, the one under way included.
+    pub attempts: u32,
+    /// How often its listener was lost to a crash.
+    pub restarts: u32,
+    /// When it is opened again, as far as that is scheduled.
+    pub next_try: Option<Instant>,
+    /// Whose listener serves it.
+    pub owner: Option<WorkerId>,
+    /// The port that it got; 0 = none yet.
+    pub number: u16,
+}
+
 impl<S> ChunkTable<S> {
+    /// What is known of the endpoint at this place.
+    #[must_use]
+    pub fn info(&self, place: Place) -> Option<RowInfo> {
+        let row = self.row(place)?;
+        Some(RowInfo {
+            state: row.state,
+            fault: row.fault,
+            attempts: row.attempts,
+            restarts: row.restarts,
+            next_try: row.next_try(),
+            owner: row.owner,
+            number: row.number,
+        })
+    }
+
+    /// Every chunk, by number.
+    pub fn describe_chunks(&self) -> impl Iterator<Item = ChunkInfo> + '_ {
+        (1..).map(ChunkId).zip(&self.chunks).map(|(id, chunk)| {
+            let endpoints = u32::try_from(chunk.rows.len()).unwrap_or(u32::MAX);
+            ChunkInfo { id, state: chunk.state, endpoints }
+        })
+    }
+
     /// The place of the endpoint with this index in the plan.
     #[must_use]
     pub fn place(&self, endpoint: u64) -> Place {

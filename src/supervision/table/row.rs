@@ -59,6 +59,8 @@ pub(in crate::supervision) struct Row<S> {
     pub(in crate::supervision) owner: Option<WorkerId>,
     /// The lease under which it was opened last.
     pub(in crate::supervision) epoch: u64,
+    /// How often its listener crashed.
+    pub(in crate::supervision) restarts: u32,
 }
 
 impl<S> Row<S> {
@@ -76,6 +78,7 @@ impl<S> Row<S> {
             socket: None,
             owner: None,
             epoch: 0,
+            restarts: 0,
         }
     }
 

@@ -47,3 +47,18 @@ pub(crate) fn eventually(deadline: Duration, mut holds: impl FnMut() -> bool) ->
     }
     true
 }
+
+/// As [`eventually`], for what has to be awaited.
+pub(crate) async fn eventually_async<F: Future<Output = bool>>(
+    deadline: Duration,
+    mut holds: impl FnMut() -> F,
+) -> bool {
+    let end = Instant::now() + deadline;
+    while !holds().await {
+        if Instant::now() > end {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    true
+}

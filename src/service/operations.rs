@@ -1,0 +1,223 @@
+//! What the owner of a running service may ask of it: lists, errors, status.
+//!
+//! Each is a plain async method of [`ServiceHandle`] and may be called from any
+//! runtime. Long answers are fetched slice by slice, so that the Supervisor
+//! serves others in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::handle::ServiceHandle;
+use crate::actors::protocol::{DescribeStatus, GroupConnections, ListChunks, ListEndpoints};
+use crate::net::host;
+use crate::plan::facts::{BoundSocket, Holder};
+use crate::spec::{Endpoint, Selection, Selector, SpecError, Zone};
+use crate::supervision::{
+    ChunkInfo, EndpointState, ErrorGroup, FaultKind, Listing, Status, group_failures,
+};
+
+/// Why a running service did not do what it was asked. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperationError {
+    /// The selector cannot be read, or names what the machine does not know.
+    #[error("{0}")]
+    Selector(#[from] SpecError),
+    /// The service has ended.
+    #[error("the service has ended; start it again")]
+    Ended,
+    /// The system gave no thread to look something up on.
+    #[error("nothing can be looked up now: {0}; try again")]
+    Io(#[from] std::io::Error),
+}
+
+/// Which part of a list is wanted. The default is all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListOptions {
+    /// Endpoints in this state alone.
+    pub state: Option<EndpointState>,
+    /// At most so many.
+    pub limit: u64,
+    /// After so many that are left out.
+    pub offset: u64,
+}
+
+impl Default for ListOptions {
+    fn default() -> Self {
+        Self { state: None, limit: u64::MAX, offset: 0 }
+    }
+}
+
+impl ListOptions {
+    /// Endpoints in this state alone.
+    #[must_use]
+    pub const fn state(mut self, state: EndpointState) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// At most so many, after `offset` that are left out.
+    #[must_use]
+    pub const fn page(mut self, limit: u64, offset: u64) -> Self {
+        self.limit = limit;
+        self.offset = offset;
+        self
+    }
+}
+
+impl ServiceHandle {
+    /// The endpoints that `selector` names, in the order of the plan, each with
+    /// all that is known of it. A selector that names nothing gives an empty list.
+    ///
+    /// Each endpoint is shown as it was at one moment, and another maybe a
+    /// little later.
+    ///
+    /// # Errors
+    /// [`OperationError::Selector`] where a host, an interface or a file cannot
+    /// be resolved; [`OperationError::Ended`].
+    pub async fn list(
+        &self,
+        selector: &Selector,
+        options: ListOptions,
+    ) -> Result<Listing, OperationError> {
+        let query = ListEndpoints {
+            selection: Arc::new(self.resolve(selector).await?),
+            state: options.state,
+            failed: false,
+            from: 0,
+            skip: options.offset,
+            take: options.limit,
+        };
+        self.fetch(query).await
+    }
+
+    /// Chunks by number: at most `limit`, after `offset` that are left out.
+    ///
+    /// # Errors
+    /// [`OperationError::Ended`].
+    pub async fn chunks(
+        &self,
+        limit: usize,
+        offset: usize,
+    ) -> Result<Vec<ChunkInfo>, OperationError> {
+        /// Chunks that one message asks for.
+        const SLICE: usize = 4096;
+        let mut chunks = Vec::new();
+        while chunks.len() < limit {
+            let take = SLICE.min(limit - chunks.len());
+            let query = ListChunks { skip: offset + chunks.len(), take };
+            let slice = self.supervisor.deliver(query).await.ok_or(OperationError::Ended)?;
+            let last = slice.len() < take;
+            chunks.extend(slice);
+            if last {
+                break;
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// What is wrong, in a line for each cause: endpoints that do not listen
+    /// now, and connections that failed since the start. The most numerous
+    /// endpoints come first.
+    ///
+    /// Where another socket holds a port, its process is looked up; without
+    /// root only those of the same user are found.
+    ///
+    /// # Errors
+    /// [`OperationError::Ended`].
+    pub async fn errors(&self) -> Result<Vec<ErrorGroup>, OperationError> {
+        let query = ListEndpoints {
+            selection: Arc::new(Selector::all().resolve(&host::SystemResolver, [])?),
+            state: None,
+            failed: true,
+            from: 0,
+            skip: 0,
+            take: u64::MAX,
+        };
+        let failed = self.fetch(query).await?;
+        let mut groups = group_failures(&failed.endpoints);
+        if groups.iter().any(|group| group.fault.kind == FaultKind::BindInUse) {
+            groups = aside(move || name_holders(groups)).await?;
+        }
+        let connections = self.error_log.deliver(GroupConnections).await;
+        groups.extend(connections.ok_or(OperationError::Ended)?);
+        Ok(groups)
+    }
+
+    /// How the service is: endpoints and chunks by state, each worker.
+    ///
+    /// # Errors
+    /// [`OperationError::Ended`].
+    pub async fn status(&self) -> Result<Status, OperationError> {
+        self.supervisor.deliver(DescribeStatus).await.ok_or(OperationError::Ended)
+    }
+
+    /// Fetches a list to its end.
+    async fn fetch(&self, mut query: ListEndpoints) -> Result<Listing, OperationError> {
+        let mut listing = Listing::default();
+        loop {
+            let slice = self.supervisor.deliver(query.clone()).await;
+            let slice = slice.ok_or(OperationError::Ended)?;
+            query.take -= slice.endpoints.len() as u64;
+            query.skip = query.skip.saturating_sub(slice.matched);
+            listing.matched += slice.matched;
+            listing.endpoints.extend(slice.endpoints);
+            match slice.next {
+                Some(next) => query.from = next,
+                None => return Ok(listing),
+            }
+        }
+    }
+
+    /// What the selector names now. Names are looked up on a thread of their
+    /// own: that may take seconds.
+    pub(super) async fn resolve(&self, selector: &Selector) -> Result<Selection, OperationError> {
+        let groups = self.shared.plan.endpoints.groups().iter();
+        let slabs = groups.flat_map(|group| group.set.slabs());
+        let zones: BTreeSet<Zone> = slabs.filter_map(|slab| slab.first().zone()).collect();
+        if !selector.asks() {
+            return Ok(selector.resolve(&host::SystemResolver, zones)?);
+        }
+        let selector = selector.clone();
+        Ok(aside(move || selector.resolve(&host::SystemResolver, zones)).await??)
+    }
+}
+
+/// Does on a thread of its own what may take its time.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, std::io::Error> {
+    let (tell, told) = oneshot::channel();
+    std::thread::Builder::new().name("ipcow-asker".to_owned()).spawn(move || {
+        let _nobody_waits = tell.send(work());
+    })?;
+    told.await.map_err(|_| std::io::Error::other("the look-up died"))
+}
+
+/// Names the process that holds the port of each group's example.
+fn name_holders(mut groups: Vec<ErrorGroup>) -> Vec<ErrorGroup> {
+    let sockets = host::facts().sockets;
+    let inode = |group: &ErrorGroup| {
+        let held = sockets.iter().find(|socket| holds(socket, &group.example))?;
+        (group.fault.kind == FaultKind::BindInUse && held.inode != 0).then_some(held.inode)
+    };
+    let inodes: Vec<Option<u64>> = groups.iter().map(inode).collect();
+    let wanted: BTreeSet<u64> = inodes.iter().copied().flatten().collect();
+    let holders: BTreeMap<u64, Holder> = host::holders(&wanted);
+    for (group, inode) in groups.iter_mut().zip(inodes) {
+        group.holder = inode.and_then(|inode| holders.get(&inode).cloned());
+    }
+    groups
+}
+
+/// Whether this socket keeps the endpoint from being bound.
+fn holds(socket: &BoundSocket, endpoint: &Endpoint) -> bool {
+    let (theirs, ours) = (socket.address, endpoint.address.ip());
+    let meets = theirs == ours
+        || (theirs.is_unspecified() || ours.is_unspecified())
+            && (theirs.is_ipv4() == ours.is_ipv4() || socket.dual_stack);
+    socket.protocol == endpoint.protocol && socket.port == endpoint.port.number() && meets
+}
