@@ -50,7 +50,8 @@ impl Listener {
 
     fn serve(&self, (stream, peer): Connection, permit: OwnedSemaphorePermit) {
         let accepted = Accepted { stream, peer, permit };
-        let served = Served { endpoint: self.endpoint, meter: self.meter.clone() };
+        let served =
+            Served { endpoint: self.endpoint, place: self.place, meter: self.meter.clone() };
         EchoSession::spawn(&self.local, served, &self.group, accepted);
     }
 

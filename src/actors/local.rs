@@ -4,11 +4,12 @@
 //! Reached through an `Rc`, so it never leaves the thread. It outlives the
 //! Worker actor, and holds no decision of its own.
 
+mod holding;
 #[cfg(feature = "fault-injection")]
 mod poison;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -20,8 +21,8 @@ use tokio::sync::Notify;
 
 use super::listener::Listener;
 use super::protocol::{
-    ActorEnded, CloseListener, EndSession, ListenerCrashed, ListenerFailed, SessionFailed,
-    WorkerDrained,
+    ActorEnded, CloseListener, CutSession, EndSession, ListenerCrashed, ListenerFailed,
+    SessionFailed, WorkerDrained,
 };
 use super::session::EchoSession;
 use super::share::WorkerShare;
@@ -67,6 +68,10 @@ struct ListenerEntry {
 
 struct SessionEntry {
     addr: Addr<EchoSession>,
+    /// The endpoint that it came to.
+    place: Place,
+    /// An operator's order that it did not hear yet.
+    cut: Cell<Option<CutSession>>,
     clock: Rc<SessionClock>,
     #[cfg(feature = "fault-injection")]
     peer: SocketAddr,
@@ -78,7 +83,7 @@ pub(crate) struct OpeningGuard(Rc<WorkerLocal>);
 impl Drop for OpeningGuard {
     fn drop(&mut self) {
         self.0.opening.set(self.0.opening.get() - 1);
-        self.0.gone.notify_one();
+        self.0.gone.notify_waiters();
     }
 }
 
@@ -91,6 +96,8 @@ pub(crate) struct WorkerLocal {
     draining: Cell<bool>,
     sessions: RefCell<Slab<SessionEntry>>,
     listeners: RefCell<HashMap<Place, ListenerEntry>>,
+    /// Endpoints whose sessions end when they are quiet.
+    draining_places: RefCell<HashSet<Place>>,
     /// The panic of the session that is being dropped, if it is one.
     pub(crate) session_panic: RefCell<Option<String>>,
     /// Chunks that are being opened or reported; a drain waits for them.
@@ -113,6 +120,7 @@ impl WorkerLocal {
                 opening: Cell::new(0),
                 sessions: RefCell::default(),
                 listeners: RefCell::default(),
+                draining_places: RefCell::default(),
                 session_panic: RefCell::default(),
                 gone: Notify::new(),
             });
@@ -172,6 +180,7 @@ impl WorkerLocal {
     pub(crate) fn enter_session(
         &self,
         clock: &Rc<SessionClock>,
+        place: Place,
         peer: SocketAddr,
         start: impl FnOnce(usize) -> Addr<EchoSession>,
     ) {
@@ -182,6 +191,8 @@ impl WorkerLocal {
         let _ = peer;
         vacant.insert(SessionEntry {
             addr,
+            place,
+            cut: Cell::new(None),
             clock: Rc::clone(clock),
             #[cfg(feature = "fault-injection")]
             peer,
@@ -191,7 +202,7 @@ impl WorkerLocal {
     pub(crate) fn leave_session(&self, key: usize) {
         let entry = self.sessions.borrow_mut().try_remove(key);
         drop(entry);
-        self.gone.notify_one();
+        self.gone.notify_waiters();
     }
 
     pub(crate) fn enter_listener(
@@ -207,7 +218,17 @@ impl WorkerLocal {
     pub(crate) fn leave_listener(&self, place: Place) {
         let entry = self.listeners.borrow_mut().remove(&place);
         drop(entry);
-        self.gone.notify_one();
+        self.gone.notify_waiters();
+    }
+
+    /// Whether the listener that was opened under this lease lives here.
+    fn serves(&self, place: Place, lease: Lease) -> bool {
+        self.listeners.borrow().get(&place).is_some_and(|entry| entry.lease == lease)
+    }
+
+    fn listener_under(&self, place: Place, lease: Lease) -> Option<ListenerAddr> {
+        let listeners = self.listeners.borrow();
+        listeners.get(&place).filter(|entry| entry.lease == lease).map(|entry| entry.addr.clone())
     }
 
     /// The listeners of this thread, with their leases and sockets.
@@ -231,9 +252,13 @@ impl WorkerLocal {
     /// Tells each session whose deadline has passed. A full mailbox is told
     /// again at the next tick.
     pub(crate) fn expire_sessions(&self) {
-        let quiet = self.share.settings.quiet.filter(|_| self.is_draining());
         let limits = &self.share.settings.limits;
+        let draining = self.draining_places.borrow();
         for (_, entry) in self.sessions.borrow().iter() {
+            holding::tell_cut(entry);
+            let drains =
+                self.is_draining() || !draining.is_empty() && draining.contains(&entry.place);
+            let quiet = self.share.settings.quiet.filter(|_| drains);
             if let Some(expired) = entry.clock.expired(self.now(), limits, quiet) {
                 let _full = entry.addr.try_send(EndSession(expired));
             }
@@ -248,10 +273,18 @@ impl WorkerLocal {
 
     /// Resolves when no listener and no session is left.
     async fn emptied(&self) {
-        while self.opening.get() > 0
-            || !self.listeners.borrow().is_empty()
-            || !self.sessions.borrow().is_empty()
-        {
+        let empty = || {
+            self.opening.get() == 0
+                && self.listeners.borrow().is_empty()
+                && self.sessions.borrow().is_empty()
+        };
+        self.until(empty).await;
+    }
+
+    /// Resolves when `holds`, which only the end of something can bring about.
+    async fn until(&self, holds: impl Fn() -> bool) {
+        while !holds() {
+            // Nothing else runs on this thread until it waits.
             self.gone.notified().await;
         }
     }

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle, Message};
 
+pub use operations::Sessions;
 pub(crate) use operations::{
-    DescribeStatus, EndpointSlice, GroupConnections, ListChunks, ListEndpoints,
+    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, DescribeStatus, Draining,
+    EndpointSlice, GroupConnections, ListChunks, ListEndpoints, ListenersClosed,
 };
 
 use super::worker::Worker;

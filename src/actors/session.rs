@@ -17,12 +17,12 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::local::WorkerLocal;
-use super::protocol::{EndSession, GroupRuntime, SessionFailed};
+use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched};
 use crate::net::echo::{End, Phase, Pump, Tally};
 use crate::net::sys;
 use crate::spec::Endpoint;
-use crate::supervision::{Expired, Fault, FaultKind, Meter, SessionClock, SessionEnd};
+use crate::supervision::{Expired, Fault, FaultKind, Meter, Place, SessionClock, SessionEnd};
 
 /// One accepted connection.
 pub(crate) struct EchoSession {
@@ -42,6 +42,7 @@ pub(crate) struct Accepted {
 /// The endpoint that a connection came to, and what it counts into.
 pub(crate) struct Served {
     pub(crate) endpoint: Endpoint,
+    pub(crate) place: Place,
     pub(crate) meter: Meter,
 }
 
@@ -61,7 +62,7 @@ impl EchoSession {
         let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
         let clock = Rc::new(SessionClock::new(local.now()));
         // It is known before it runs: a drain that begins now finds it.
-        local.enter_session(&clock, peer, |key| {
+        local.enter_session(&clock, served.place, peer, |key| {
             let books = Books::open(Rc::clone(local), key, served, peer, permit);
             let session = Self { pump, clock: Rc::clone(&clock), books };
             let local = Rc::clone(local);
@@ -72,6 +73,16 @@ impl EchoSession {
                 }
             })
         });
+    }
+
+    /// Ends it with FIN.
+    fn finish(&mut self, end: End, ctx: &mut Context<Self>) {
+        if self.pump.unsent() > 0 || self.pump.phase() == Phase::Flushing {
+            // The peer takes nothing: waiting for a flush would be waiting for ever.
+            self.end(end, ctx);
+        } else {
+            self.pump.finish(end);
+        }
     }
 
     fn end(&mut self, end: End, ctx: &mut Context<Self>) {
@@ -132,12 +143,23 @@ impl Handler<EndSession> for EchoSession {
                 End::Drain
             }
         };
-        if self.pump.unsent() > 0 || self.pump.phase() == Phase::Flushing {
-            // The peer takes nothing: waiting for a flush would be waiting for ever.
-            self.end(end, ctx);
-        } else {
-            self.pump.finish(end);
+        self.finish(end, ctx);
+    }
+}
+
+impl Handler<CutSession> for EchoSession {
+    type Result = ();
+
+    fn handle(&mut self, cut: CutSession, ctx: &mut Self::Context) {
+        match cut {
+            CutSession::Fin => return self.finish(End::Drain, ctx),
+            CutSession::Reset => {
+                let _gone = sys::reset_on_close(self.pump.stream());
+            }
+            CutSession::Overdue => {}
         }
+        self.books.cut = true;
+        ctx.stop();
     }
 }
 
@@ -183,6 +205,8 @@ struct Books {
     key: usize,
     /// How it ended; `None` when it was dropped from outside.
     end: Option<End>,
+    /// An operator cut it off.
+    cut: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -197,7 +221,7 @@ impl Books {
         local.share.counters.session_accepted();
         local.share.gauge.enter();
         served.meter.session_accepted(peer, local.stamp());
-        Self { local, served, peer, key, end: None, _permit: permit }
+        Self { local, served, peer, key, end: None, cut: false, _permit: permit }
     }
 
     /// What the books say of the session, and the failure to report.
@@ -215,7 +239,9 @@ impl Books {
                 let errno = errno.unwrap_or(0);
                 (SessionEnd::Failed, Some(Fault { kind: FaultKind::SessionReset, errno }))
             }
-            None if self.local.share.ending.load(Ordering::Acquire) => (SessionEnd::Forced, None),
+            None if self.cut || self.local.share.ending.load(Ordering::Acquire) => {
+                (SessionEnd::Forced, None)
+            }
             // Its thread has ended, and the service has not.
             None => failed(FaultKind::WorkerLost),
         }

@@ -11,9 +11,10 @@ use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 
 use super::desk::Desk;
 use super::protocol::{
-    AddressesChanged, AttachThread, BeginDispatch, BeginDrain, ChunkFailed, ChunkOpened,
-    DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten, ListChunks, ListEndpoints,
-    ListenerCrashed, ListenerFailed, WorkerDrained, WorkerEnded, WorkerStarted,
+    AddressesChanged, AttachThread, AwaitClosed, BeginDispatch, BeginDrain, ChangeEndpoints,
+    ChunkFailed, ChunkOpened, DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten,
+    ListChunks, ListEndpoints, ListenerCrashed, ListenerFailed, ListenersClosed, WorkerDrained,
+    WorkerEnded, WorkerStarted,
 };
 
 /// The shortest time between two wake-ups of its own.
@@ -104,6 +105,8 @@ at_the_desk! {
     FailuresJudged => |desk, judged, now| desk.failures_judged(judged, now);
     ErrorLogReturned => |desk, ErrorLogReturned, now| desk.error_log_returned(now);
     BeginDrain => |desk, begin, now| desk.begin_drain(begin.timeout, now);
+    AwaitClosed => |desk, wait, now| desk.await_closed(wait, now);
+    ListenersClosed => |desk, closed, now| desk.listeners_closed(&closed.listeners);
     WorkerDrained => |desk, drained, now| desk.worker_drained(drained.worker);
 }
 
@@ -128,4 +131,5 @@ asked_at_the_desk! {
     ListEndpoints => |desk, query, now| desk.list(&query, now);
     ListChunks => |desk, ListChunks { skip, take }, now| desk.list_chunks(skip, take);
     DescribeStatus => |desk, DescribeStatus, now| desk.status(now);
+    ChangeEndpoints => |desk, order, now| desk.change(&order, now);
 }

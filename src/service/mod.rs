@@ -7,6 +7,7 @@
 
 mod addresses;
 mod builder;
+mod changes;
 mod guardian;
 mod handle;
 #[cfg(feature = "fault-injection")]
@@ -20,6 +21,7 @@ pub mod signals;
 mod summary;
 
 pub use builder::{Service, ServiceBuilder, StartError};
+pub use changes::{Changed, SuspendOptions};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use operations::{ListOptions, OperationError};
 pub use summary::Summary;
@@ -27,3 +29,4 @@ pub use summary::Summary;
 pub use crate::actors::desk::Event;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
+pub use crate::actors::protocol::Sessions;

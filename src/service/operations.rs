@@ -25,6 +25,15 @@ pub enum OperationError {
     /// The selector cannot be read, or names what the machine does not know.
     #[error("{0}")]
     Selector(#[from] SpecError),
+    /// The selector names no endpoint of the service.
+    #[error("`{selector}` names no endpoint of the service; a list of `*` shows what there is")]
+    NothingMatches {
+        /// The selector.
+        selector: String,
+    },
+    /// The service drains, so it changes nothing any more.
+    #[error("the service drains and changes nothing any more; start it again")]
+    Draining,
     /// The service has ended.
     #[error("the service has ended; start it again")]
     Ended,

@@ -88,6 +88,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         coverage: Coverage::new(config.coverage.min_bound, plan.endpoints.len()),
         receive_buffer: config.udp.receive_buffer_bytes,
         wait: config.coverage.wait,
+        drain_timeout: config.shutdown.drain_timeout,
         started: shared.started,
         board: Arc::clone(&shared.board),
         restarts: Arc::clone(&shared.restarts),

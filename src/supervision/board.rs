@@ -10,7 +10,7 @@ use super::states::{ChunkCounts, EndpointCounts};
 /// The last published counts of endpoints and chunks.
 #[derive(Debug, Default)]
 pub struct Board {
-    endpoints: [AtomicU64; 5],
+    endpoints: [AtomicU64; 7],
     chunks: [AtomicU64; 6],
     hung: AtomicU64,
 }
@@ -18,8 +18,19 @@ pub struct Board {
 impl Board {
     /// Publishes these counts.
     pub fn publish(&self, endpoints: EndpointCounts, chunks: ChunkCounts) {
-        let EndpointCounts { total, pending, listening, retrying, quarantined, .. } = endpoints;
-        store(&self.endpoints, [total, pending, listening, retrying, quarantined]);
+        let EndpointCounts {
+            total,
+            pending,
+            listening,
+            retrying,
+            quarantined,
+            draining,
+            suspended,
+        } = endpoints;
+        store(
+            &self.endpoints,
+            [total, pending, listening, retrying, quarantined, draining, suspended],
+        );
         let ChunkCounts { total, idle, ready, processing, completed, error } = chunks;
         store(&self.chunks, [total, idle, ready, processing, completed, error]);
     }
@@ -38,9 +49,9 @@ impl Board {
     /// How many endpoints are in each state.
     #[must_use]
     pub fn endpoints(&self) -> EndpointCounts {
-        let [total, pending, listening, retrying, quarantined] = load(&self.endpoints);
-        let others = EndpointCounts::default();
-        EndpointCounts { total, pending, listening, retrying, quarantined, ..others }
+        let [total, pending, listening, retrying, quarantined, draining, suspended] =
+            load(&self.endpoints);
+        EndpointCounts { total, pending, listening, retrying, quarantined, draining, suspended }
     }
 
     /// How many chunks are in each state.

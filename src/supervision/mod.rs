@@ -39,4 +39,4 @@ pub use report::{
 pub use restart_counters::{RestartCounters, RestartCounts};
 pub use retry::{RetryPolicy, Verdict};
 pub use states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
-pub use table::{ChunkTable, Leased, Outcome, Place, Refused, RowInfo, Slot};
+pub use table::{ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot};

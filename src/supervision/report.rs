@@ -46,10 +46,10 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Whether every endpoint listens.
+    /// Whether every endpoint listens, but for those that an operator suspended.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        self.endpoints.listening == self.endpoints.total
+        self.endpoints.listening + self.endpoints.suspended == self.endpoints.total
     }
 }
 

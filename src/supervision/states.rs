@@ -17,11 +17,40 @@ pub enum EndpointState {
     Retrying,
     /// Attempts used up; a slow probe or an operator may bring it back.
     Quarantined,
+    /// An operator's order: accepts nothing new while its sessions end.
+    Draining,
+    /// An operator's order: closed until it is resumed.
+    Suspended,
+    /// Removed; it is not listed any more.
+    Closed,
 }
 
 impl EndpointState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Listening, Self::Retrying, Self::Quarantined];
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Listening,
+        Self::Retrying,
+        Self::Quarantined,
+        Self::Draining,
+        Self::Suspended,
+        Self::Closed,
+    ];
+
+    /// Whether an operator keeps it from being opened: it is not missing.
+    #[must_use]
+    pub const fn is_held(self) -> bool {
+        match self {
+            Self::Draining | Self::Suspended | Self::Closed => true,
+            Self::Pending | Self::Listening | Self::Retrying | Self::Quarantined => false,
+        }
+    }
+
+    /// Whether it should listen and does not.
+    #[must_use]
+    pub const fn is_missing(self) -> bool {
+        !matches!(self, Self::Listening) && !self.is_held()
+    }
 
     /// The state's name in JSON and metrics.
     #[must_use]
@@ -31,6 +60,9 @@ impl EndpointState {
             Self::Listening => "listening",
             Self::Retrying => "retrying",
             Self::Quarantined => "quarantined",
+            Self::Draining => "draining",
+            Self::Suspended => "suspended",
+            Self::Closed => "closed",
         }
     }
 }
@@ -56,14 +88,32 @@ pub struct EndpointCounts {
 }
 
 impl EndpointCounts {
-    /// The count of one state.
-    pub const fn of(&mut self, state: EndpointState) -> &mut u64 {
-        match state {
+    /// Counts one endpoint of this state; one that is closed counts nowhere.
+    pub const fn enter(&mut self, state: EndpointState) {
+        if let Some(count) = self.of(state) {
+            *count += 1;
+            self.total += 1;
+        }
+    }
+
+    /// Takes back what [`Self::enter`] did.
+    pub const fn leave(&mut self, state: EndpointState) {
+        if let Some(count) = self.of(state) {
+            *count -= 1;
+            self.total -= 1;
+        }
+    }
+
+    const fn of(&mut self, state: EndpointState) -> Option<&mut u64> {
+        Some(match state {
             EndpointState::Pending => &mut self.pending,
             EndpointState::Listening => &mut self.listening,
             EndpointState::Retrying => &mut self.retrying,
             EndpointState::Quarantined => &mut self.quarantined,
-        }
+            EndpointState::Draining => &mut self.draining,
+            EndpointState::Suspended => &mut self.suspended,
+            EndpointState::Closed => return None,
+        })
     }
 }
 

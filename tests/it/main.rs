@@ -27,6 +27,7 @@ mod shutdown;
 mod stampede;
 mod startup;
 mod supervision;
+mod suspending;
 mod tcp_faults;
 mod tcp_sessions;
 mod threads;

@@ -26,6 +26,7 @@ impl Desk {
             self.setup.table.wake(now);
             self.dispatch(now);
         }
+        self.follow_orders(now);
         self.publish();
         if self.begun && self.setup.table.undecided() == 0
             || self.ready_at.is_some_and(|due| due <= now)
@@ -42,7 +43,8 @@ impl Desk {
         }
         let due = || self.paused_until.or_else(|| self.setup.table.next_due());
         let table = if self.awaits_verdict { None } else { due() };
-        let own = [table, self.resend_at, self.ready_at, self.heartbeat_at];
+        let orders = self.orders.next_wake();
+        let own = [table, self.resend_at, self.ready_at, self.heartbeat_at, orders];
         let starting =
             self.slots.iter().filter(|slot| slot.thread.is_some() && slot.addr.is_none());
         own.into_iter().chain(starting.map(|slot| slot.restart_at)).flatten().min()

@@ -41,12 +41,16 @@ impl Desk {
         EndpointSlice { endpoints, matched, next: Some(at) }
     }
 
-    /// The endpoint at this place of the plan, and what the table knows of it.
+    /// The endpoint at this place of the plan, and what the table knows of it;
+    /// `None` for one that was removed.
     pub(super) fn known(&self, index: u64) -> Option<(&PlannedGroup, Endpoint, Place, RowInfo)> {
         let plan = &self.setup.endpoints;
         let (group, endpoint) = plan.get(index)?;
         let place = self.setup.table.place(index);
         let row = self.setup.table.info(place)?;
+        if row.state == EndpointState::Closed {
+            return None;
+        }
         Some((plan.groups().get(group)?, endpoint, place, row))
     }
 

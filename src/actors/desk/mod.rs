@@ -9,6 +9,7 @@ mod crash;
 mod dispatch;
 mod drain;
 mod listing;
+mod operate;
 mod reports;
 mod slot;
 mod story;
@@ -34,6 +35,7 @@ use crate::supervision::{
     Restarts, WorkerId, WorkerState,
 };
 use drain::Drain;
+use operate::Orders;
 use slot::WorkerSlot;
 
 /// Event, Supervisor → service: something that its owner may want to know.
@@ -85,6 +87,8 @@ pub(crate) struct Setup {
     pub(crate) receive_buffer: Option<u32>,
     /// How long `ready` waits for undecided endpoints; `None` = until all are.
     pub(crate) wait: Option<Duration>,
+    /// How long the sessions of a draining endpoint have; `None` = for ever.
+    pub(crate) drain_timeout: Option<Duration>,
     pub(crate) started: Instant,
     pub(crate) board: Arc<Board>,
     pub(crate) restarts: Arc<RestartCounters>,
@@ -124,6 +128,7 @@ pub(crate) struct Desk {
     heartbeat_at: Option<Instant>,
     crashes: HashMap<Part, Restarts>,
     drain: Option<Drain>,
+    orders: Orders,
 }
 
 impl Desk {
@@ -141,6 +146,7 @@ impl Desk {
             heartbeat_at: None,
             crashes: HashMap::new(),
             drain: None,
+            orders: Orders::default(),
         }
     }
 
@@ -181,6 +187,7 @@ impl Desk {
                 let _present = self.setup.table.revoke(lease, now);
             }
         }
+        self.repeat_orders();
         self.addresses_changed();
     }
 

@@ -5,11 +5,15 @@
 //! `link`): a question changes nothing, and a change is the same when repeated.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Message;
+use tokio::sync::mpsc;
 
 use crate::spec::Selection;
-use crate::supervision::{ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Status};
+use crate::supervision::{
+    ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Place, Status,
+};
 
 /// Question, service → Supervisor: these endpoints, a slice of the plan's places.
 #[derive(Debug, Clone, Message)]
@@ -54,3 +58,84 @@ pub(crate) struct DescribeStatus;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Vec<ErrorGroup>")]
 pub(crate) struct GroupConnections;
+
+/// Command, service → Supervisor: take these endpoints out of service, or put
+/// them back, a slice of the plan's places.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<ChangeSlice, Draining>")]
+pub(crate) struct ChangeEndpoints {
+    pub(crate) selection: Arc<Selection>,
+    pub(crate) change: Change,
+    /// The first place of the plan to look at.
+    pub(crate) from: u64,
+}
+
+/// What shall become of endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Closed until it is resumed, or for so long.
+    Suspend { sessions: Sessions, time: Option<Duration> },
+    /// Closed, and its sessions end in time.
+    Drain,
+    /// Opened again.
+    Resume,
+    /// Opened again although its attempts or restarts are used up.
+    Retry,
+}
+
+/// What becomes of the sessions of an endpoint that is suspended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sessions {
+    /// They go on.
+    #[default]
+    Keep,
+    /// They end with FIN, in order.
+    Fin,
+    /// They are reset, as when a machine fails. Counted as forced.
+    Reset,
+}
+
+/// Answer to [`ChangeEndpoints`].
+#[derive(Debug, Default)]
+pub(crate) struct ChangeSlice {
+    /// How many were named.
+    pub(crate) matched: u64,
+    /// How many of them are different now.
+    pub(crate) changed: u64,
+    /// Those whose listener is still to close.
+    pub(crate) closing: Vec<Place>,
+    /// Where the next slice begins.
+    pub(crate) next: Option<u64>,
+}
+
+/// The service drains: nothing is changed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Draining;
+
+/// Command, service → Supervisor: say when the listeners of these endpoints are
+/// gone, or after a while how many are not.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AwaitClosed {
+    pub(crate) places: Arc<[Place]>,
+    pub(crate) tell: mpsc::Sender<u64>,
+}
+
+/// Event, thread → Supervisor: these listeners were told to close, and are gone.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ListenersClosed {
+    pub(crate) listeners: Arc<[(Place, Lease)]>,
+}
+
+/// Command, thread → EchoSession: an operator ends you.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Message)]
+#[rtype(result = "()")]
+pub(crate) enum CutSession {
+    /// With FIN, after what waits for the peer.
+    Fin,
+    /// With a reset.
+    Reset,
+    /// At once: it had its time.
+    Overdue,
+}

@@ -5,7 +5,6 @@
 //! owns it.
 
 use super::{ChunkTable, Place, Refused, index};
-use crate::supervision::chunk::{ChunkEvent, ChunkState};
 use crate::supervision::failure::Fault;
 use crate::supervision::states::EndpointState;
 
@@ -22,7 +21,7 @@ impl<S> ChunkTable<S> {
         row.fault = Some(fault);
         row.due = None;
         self.set_state(place, EndpointState::Retrying);
-        self.count_missing(place.chunk);
+        self.follow(place.chunk);
         Ok(())
     }
 
@@ -35,11 +34,7 @@ impl<S> ChunkTable<S> {
         self.refuse_unless(place, EndpointState::Retrying)?;
         self.served_mut(place)?.fault = None;
         self.set_state(place, EndpointState::Listening);
-        // One that is stacked or leased follows with its next report.
-        if matches!(self.state(place.chunk), Some(ChunkState::Error { .. })) {
-            let left = self.missing(place.chunk);
-            self.apply(place.chunk, ChunkEvent::Recovered(left))?;
-        }
+        self.follow(place.chunk);
         Ok(())
     }
 

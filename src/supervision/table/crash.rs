@@ -33,11 +33,14 @@ impl<S> ChunkTable<S> {
             row.lost = Some(Lost::Crashed(fault, due));
             return Ok(());
         }
+        if self.end_closing(place) {
+            return Ok(());
+        }
         let row = self.served_mut(place)?;
         row.let_go(fault, Some(due));
         row.restarts = row.restarts.saturating_add(1);
         self.set_state(place, EndpointState::Retrying);
-        self.count_missing(place.chunk);
+        self.follow(place.chunk);
         self.schedule(Some(due), place.chunk);
         Ok(())
     }
@@ -48,7 +51,8 @@ impl<S> ChunkTable<S> {
     /// Its lease, if it has one ([`Self::lease_of`]), is another matter: see
     /// [`Self::retry_chunk_at`].
     pub fn worker_lost(&mut self, worker: WorkerId, fault: Fault, due: Instant) -> u64 {
-        let owned: Vec<_> = self.owned_by(worker).collect();
+        let mut owned: Vec<_> = self.owned_by(worker).collect();
+        owned.retain(|place| !self.end_closing(*place));
         for place in &owned {
             if let Some(row) = self.row_mut(*place) {
                 row.let_go(fault, Some(due));
@@ -58,7 +62,7 @@ impl<S> ChunkTable<S> {
         // Once a chunk: a worker's endpoints are mostly neighbours.
         for of_chunk in owned.chunk_by(|one, next| one.chunk == next.chunk) {
             if let Some(Place { chunk, .. }) = of_chunk.first() {
-                self.count_missing(*chunk);
+                self.follow(*chunk);
                 self.schedule(Some(due), *chunk);
             }
         }
@@ -73,8 +77,11 @@ impl<S> ChunkTable<S> {
             row.lost = Some(Lost::Exhausted(fault, probe));
             return;
         }
+        if self.end_closing(place) {
+            return;
+        }
         if self.lock_up(place, fault, probe) {
-            self.count_missing(place.chunk);
+            self.follow(place.chunk);
             self.schedule(probe, place.chunk);
         }
     }
@@ -113,22 +120,26 @@ impl<S> ChunkTable<S> {
         self.settle(lease)
     }
 
-    /// An operator's retry: a quarantined endpoint is due now, and its
-    /// attempts start afresh. One beyond the fd budget stays where it is.
-    pub fn release(&mut self, place: Place, now: Instant) {
-        let Some(row) = self.row_mut(place) else { return };
-        if row.state == EndpointState::Quarantined && !row.leased && !row.is_fd_limited() {
+    /// An operator's retry: an endpoint that failed is due now, and its
+    /// attempts start afresh. One beyond the fd budget stays where it is, and
+    /// so does one that waits for its address. Says whether it is due.
+    pub fn release(&mut self, place: Place, now: Instant) -> bool {
+        let Some(row) = self.row_mut(place) else { return false };
+        let failed = matches!(row.state, EndpointState::Quarantined | EndpointState::Retrying);
+        let free = !row.leased && row.owner.is_none() && !row.is_fd_limited();
+        if failed && free {
             row.attempts = 0;
             row.judgement = Judgement::Over;
             row.due = Some(now);
             self.schedule(Some(now), place.chunk);
         }
+        failed && free
     }
 
     /// Quarantines one endpoint. False where that cannot be.
     fn lock_up(&mut self, place: Place, fault: Fault, probe: Option<Instant>) -> bool {
         let Some(row) = self.row_mut(place) else { return false };
-        if row.leased || row.is_fd_limited() {
+        if row.leased || row.is_fd_limited() || row.state.is_held() {
             return false;
         }
         row.let_go(fault, probe);

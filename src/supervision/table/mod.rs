@@ -6,6 +6,7 @@
 
 mod address;
 mod crash;
+mod operate;
 mod query;
 mod report;
 mod row;
@@ -21,6 +22,7 @@ use crate::supervision::chunk::{
 };
 use crate::supervision::failure::Fault;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
+pub use operate::Hold;
 pub use query::RowInfo;
 use row::Row;
 
@@ -81,6 +83,8 @@ struct Chunk<S> {
     /// Index of its first endpoint in the plan.
     first: u64,
     rows: Vec<Row<S>>,
+    /// How many of them do not listen and should.
+    missing: u32,
 }
 
 /// All chunks of a service with their endpoints' rows.
@@ -99,6 +103,9 @@ pub struct ChunkTable<S> {
     undecided: u64,
     refused: u64,
     closed: bool,
+    /// Endpoints whose listeners were told to close, and those to be told.
+    closing: BTreeSet<Place>,
+    untold: Vec<Place>,
 }
 
 impl<S> ChunkTable<S> {
@@ -111,8 +118,9 @@ impl<S> ChunkTable<S> {
         let chunks: Vec<_> = (0..total.div_ceil(size))
             .map(|number| {
                 let first = number * size;
-                let rows = (first..total.min(first + size)).map(|_| Row::new()).collect();
-                Chunk { state: ChunkState::Idle, first, rows }
+                let rows: Vec<_> = (first..total.min(first + size)).map(|_| Row::new()).collect();
+                let missing = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+                Chunk { state: ChunkState::Idle, first, rows, missing }
             })
             .collect();
         let count = chunks.len() as u64;
@@ -128,6 +136,8 @@ impl<S> ChunkTable<S> {
             undecided: total,
             refused: 0,
             closed: false,
+            closing: BTreeSet::new(),
+            untold: Vec::new(),
         }
     }
 
@@ -204,12 +214,17 @@ impl<S> ChunkTable<S> {
                 break;
             }
             self.due.pop_first();
+            self.resume_due(id, now);
             // A chunk on the stack or under a lease is looked at when that ends.
-            let is_due = self.chunks.get(index(id)).is_some_and(|chunk| {
-                matches!(chunk.state, ChunkState::Error { .. })
-                    && chunk.rows.iter().any(|row| row.wants_opening(now))
-            });
-            if is_due && self.apply(id, ChunkEvent::RetryDue).is_ok() {
+            let Some(chunk) = self.chunks.get(index(id)) else { continue };
+            if !matches!(chunk.state, ChunkState::Error { .. }) {
+                continue;
+            }
+            if !chunk.rows.iter().any(|row| row.wants_opening(now)) {
+                // Whoever was due then was taken out of service.
+                let next = chunk.rows.iter().filter_map(Row::next_try).min();
+                self.schedule(next, id);
+            } else if self.apply(id, ChunkEvent::RetryDue).is_ok() {
                 self.stack.push_back(id);
             }
         }
@@ -269,10 +284,13 @@ impl<S> ChunkTable<S> {
     fn set_state(&mut self, place: Place, state: EndpointState) {
         let Some(chunk) = self.chunks.get_mut(index(place.chunk)) else { return };
         let Some(row) = chunk.rows.get_mut(place.slot as usize) else { return };
-        *self.endpoints.of(row.state) -= 1;
-        *self.endpoints.of(state) += 1;
+        self.endpoints.leave(row.state);
+        self.endpoints.enter(state);
+        chunk.missing -= u32::from(row.state.is_missing());
+        chunk.missing += u32::from(state.is_missing());
         row.state = state;
-        if !row.decided && matches!(state, EndpointState::Listening | EndpointState::Quarantined) {
+        let decides = matches!(state, EndpointState::Listening | EndpointState::Quarantined);
+        if !row.decided && (decides || state.is_held()) {
             row.decided = true;
             self.undecided -= 1;
         }

@@ -21,7 +21,8 @@ pub struct RowInfo {
     pub attempts: u32,
     /// How often its listener was lost to a crash.
     pub restarts: u32,
-    /// When it is opened again, as far as that is scheduled.
+    /// When it is opened again, as far as that is scheduled; for one that is
+    /// suspended, when that ends.
     pub next_try: Option<Instant>,
     /// Whose listener serves it.
     pub owner: Option<WorkerId>,
@@ -39,7 +40,10 @@ impl<S> ChunkTable<S> {
             fault: row.fault,
             attempts: row.attempts,
             restarts: row.restarts,
-            next_try: row.next_try(),
+            next_try: match row.state {
+                EndpointState::Suspended => row.due,
+                _ => row.next_try(),
+            },
             owner: row.owner,
             number: row.number,
         })
@@ -48,7 +52,8 @@ impl<S> ChunkTable<S> {
     /// Every chunk, by number.
     pub fn describe_chunks(&self) -> impl Iterator<Item = ChunkInfo> + '_ {
         (1..).map(ChunkId).zip(&self.chunks).map(|(id, chunk)| {
-            let endpoints = u32::try_from(chunk.rows.len()).unwrap_or(u32::MAX);
+            let rows = chunk.rows.iter().filter(|row| row.state != EndpointState::Closed);
+            let endpoints = u32::try_from(rows.count()).unwrap_or(u32::MAX);
             ChunkInfo { id, state: chunk.state, endpoints }
         })
     }
@@ -93,7 +98,8 @@ impl<S> ChunkTable<S> {
     /// The endpoints that wait, with their listener, for their address.
     pub fn waiting_for_address(&self) -> impl Iterator<Item = Place> + '_ {
         let served = self.rows().filter(|(_, row)| row.owner.is_some());
-        served.filter(|(_, row)| row.state != EndpointState::Listening).map(|(place, _)| place)
+        let waits = |row: &Row<S>| row.state != EndpointState::Listening && !row.closing;
+        served.filter(move |(_, row)| waits(row)).map(|(place, _)| place)
     }
 
     /// The port and the socket that an endpoint holds; port 0 = none yet.
@@ -223,7 +229,7 @@ impl<S> ChunkTable<S> {
         self.refused
     }
 
-    fn row(&self, place: Place) -> Option<&Row<S>> {
+    pub(super) fn row(&self, place: Place) -> Option<&Row<S>> {
         self.chunks.get(index(place.chunk))?.rows.get(place.slot as usize)
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::row::{Judgement, Lost, Row};
 use super::{ChunkTable, Outcome, Place, Refused, Slot, index};
-use crate::supervision::chunk::{ChunkEvent, ChunkId, ChunkState, Lease};
+use crate::supervision::chunk::{ChunkEvent, ChunkId, Lease};
 use crate::supervision::failure::{Fault, FaultKind};
 use crate::supervision::retry::Verdict;
 use crate::supervision::states::EndpointState;
@@ -61,13 +61,16 @@ impl<S> ChunkTable<S> {
             row.lost = Some(Lost::Failed(fault));
             return Ok(());
         }
+        if self.end_closing(place) {
+            return Ok(());
+        }
         let row = self.served_mut(place)?;
         row.let_go(fault, None);
         row.socket = None;
         row.fail(fault);
         row.attempts = row.attempts.saturating_add(1);
         self.set_state(place, EndpointState::Retrying);
-        self.count_missing(place.chunk);
+        self.follow(place.chunk);
         Ok(())
     }
 
@@ -129,6 +132,15 @@ impl<S> ChunkTable<S> {
             Outcome::Opened { port, socket } => {
                 let had_failed = row.open(lease, port, (!closed).then_some(socket));
                 let lost = row.lost.take();
+                if row.state.is_held() {
+                    row.socket = None;
+                    if lost.is_some() {
+                        row.owner = None;
+                    } else {
+                        self.begin_closing(place);
+                    }
+                    return false;
+                }
                 self.set_state(place, EndpointState::Listening);
                 let noted = match lost {
                     None => return had_failed,
@@ -140,6 +152,11 @@ impl<S> ChunkTable<S> {
                     }
                 };
                 noted.is_err() && had_failed
+            }
+            Outcome::Failed(_) if row.state.is_held() => {
+                row.leased = false;
+                row.socket = None;
+                false
             }
             Outcome::Failed(fault) => {
                 row.leased = false;
@@ -185,19 +202,7 @@ impl<S> ChunkTable<S> {
         Ok(())
     }
 
-    /// Lets the state of an opened chunk follow its endpoints after one was
-    /// lost. One that is stacked or leased follows with its next report.
-    pub(super) fn count_missing(&mut self, id: ChunkId) {
-        if matches!(self.state(id), Some(ChunkState::Completed | ChunkState::Error { .. })) {
-            let missing = self.missing(id);
-            let _at_least_one = self.apply(id, ChunkEvent::ListenerLost(missing));
-        }
-    }
-
     pub(super) fn missing(&self, id: ChunkId) -> u32 {
-        let listens = |row: &&Row<S>| row.state != EndpointState::Listening;
-        let count =
-            self.chunks.get(index(id)).map_or(0, |it| it.rows.iter().filter(listens).count());
-        u32::try_from(count).unwrap_or(u32::MAX)
+        self.chunks.get(index(id)).map_or(0, |chunk| chunk.missing)
     }
 }

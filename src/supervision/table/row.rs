@@ -59,6 +59,8 @@ pub(in crate::supervision) struct Row<S> {
     pub(in crate::supervision) owner: Option<WorkerId>,
     /// The lease under which it was opened last.
     pub(in crate::supervision) epoch: u64,
+    /// Its listener was told to close, and is not known to be gone.
+    pub(in crate::supervision) closing: bool,
     /// How often its listener crashed.
     pub(in crate::supervision) restarts: u32,
 }
@@ -78,6 +80,7 @@ impl<S> Row<S> {
             socket: None,
             owner: None,
             epoch: 0,
+            closing: false,
             restarts: 0,
         }
     }
@@ -85,8 +88,13 @@ impl<S> Row<S> {
     /// Whether a lease that is granted `now` takes this endpoint.
     pub(in crate::supervision) fn wants_opening(&self, now: Instant) -> bool {
         match self.state {
-            EndpointState::Pending => !self.leased && self.due.is_none_or(|due| due <= now),
-            EndpointState::Listening => false,
+            EndpointState::Pending => {
+                !self.leased && self.owner.is_none() && self.due.is_none_or(|due| due <= now)
+            }
+            EndpointState::Listening
+            | EndpointState::Draining
+            | EndpointState::Suspended
+            | EndpointState::Closed => false,
             EndpointState::Retrying | EndpointState::Quarantined => {
                 self.next_try().is_some_and(|due| due <= now)
             }
@@ -96,6 +104,7 @@ impl<S> Row<S> {
     /// When it is opened again, as far as that is scheduled.
     pub(in crate::supervision) fn next_try(&self) -> Option<Instant> {
         let is_free = !self.leased && self.owner.is_none() && !self.is_fd_limited();
+        let is_free = is_free && !self.state.is_held();
         self.due.filter(|_| is_free)
     }
 
@@ -103,7 +112,8 @@ impl<S> Row<S> {
     /// that was quarantined for a crash stays where it is.
     pub(in crate::supervision) fn joins_siblings(&self) -> bool {
         let crashed = self.fault.is_some_and(|fault| fault.kind.is_crash());
-        let locked = self.state == EndpointState::Quarantined && crashed;
+        let crashed = self.state == EndpointState::Quarantined && crashed;
+        let locked = crashed || self.state.is_held();
         !self.leased && self.owner.is_none() && !self.is_fd_limited() && !locked
     }
 
@@ -131,7 +141,9 @@ impl<S> Row<S> {
     pub(in crate::supervision) const fn give_back(&mut self, due: Instant) {
         self.leased = false;
         self.attempts = self.attempts.saturating_sub(1);
-        self.due = Some(due);
+        if !self.state.is_held() {
+            self.due = Some(due);
+        }
     }
 
     /// It listens, opened under this lease. Returns whether it had failed.

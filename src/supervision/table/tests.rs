@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 mod crash;
 mod model;
+mod operate;
 mod random;
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ENDPOINTS, World};
+use super::World;
 use crate::supervision::chunk::ChunkState;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
 
@@ -25,17 +25,25 @@ impl World {
     }
 
     fn check_rows(&self) {
-        let mut counts = EndpointCounts { total: ENDPOINTS, ..EndpointCounts::default() };
+        let mut counts = EndpointCounts::default();
+        let mut closing = 0;
         for row in self.table.chunks.iter().flat_map(|chunk| &chunk.rows) {
-            *counts.of(row.state) += 1;
+            counts.enter(row.state);
+            closing += usize::from(row.closing);
+            let held = row.state.is_held();
+            assert!(!held || row.owner.is_none() || row.closing, "held, and served: {row:?}");
+            assert!(!held || row.socket.is_none(), "held, and its port is taken: {row:?}");
+            assert!(!row.closing || row.owner.is_some(), "nobody closes: {row:?}");
             let listens = row.state == EndpointState::Listening;
             assert!(!listens || row.owner.is_some(), "it listens, and nobody serves it");
             assert!(row.owner.is_none() || !row.leased, "it is served and leased: {row:?}");
-            assert!(row.owner.is_none() || row.socket.is_some(), "served without a socket");
+            let served = row.owner.is_some() && !row.closing;
+            assert!(!served || row.socket.is_some(), "served without a socket");
             let quarantined = row.state == EndpointState::Quarantined;
             assert!(!quarantined || row.socket.is_none(), "a backlog that nobody reads");
         }
         assert_eq!(self.table.endpoint_counts(), counts);
+        assert_eq!(self.table.closing(), closing);
     }
 
     fn check_chunks(&self) {
@@ -44,8 +52,7 @@ impl World {
         let mut ready = 0;
         for chunk in &self.table.chunks {
             *counts.of(chunk.state) += 1;
-            let others = chunk.rows.iter().filter(|row| row.state != EndpointState::Listening);
-            let missing = others.count();
+            let missing = chunk.rows.iter().filter(|row| row.state.is_missing()).count();
             match chunk.state {
                 ChunkState::Completed => assert_eq!(missing, 0, "completed hides a fault"),
                 ChunkState::Error { faults } => assert_eq!(faults as usize, missing),
@@ -65,7 +72,8 @@ impl World {
         let counts = self.table.endpoint_counts();
         let for_good = if self.probe.is_none() { counts.quarantined } else { 0 };
         let opened = |state| matches!(state, ChunkState::Completed | ChunkState::Error { .. });
-        counts.listening + for_good == ENDPOINTS
+        counts.listening + counts.suspended + for_good == counts.total
+            && self.table.closing() == 0
             && self.table.states().all(opened)
             && self.threads.iter().all(|thread| thread.unacknowledged.is_empty())
     }

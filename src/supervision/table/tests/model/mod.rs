@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{ChunkTable, Outcome, Place, Slot};
+use super::{ChunkTable, Hold, Outcome, Place, Slot};
 use crate::supervision::chunk::{ChunkId, Lease, WorkerId};
 use crate::supervision::intensity::Restarts;
 
@@ -82,6 +82,11 @@ enum Report {
         live: Live,
         keeps: bool,
     },
+    /// It was told to close, and is gone.
+    ListenerClosed {
+        place: Place,
+        lease: Lease,
+    },
     /// What a new worker found on its thread.
     Adopted {
         lease: Option<Lease>,
@@ -92,12 +97,36 @@ enum Report {
 
 #[derive(Debug, Clone)]
 enum Message {
-    Assign { to: Address, lease: Lease, orders: Orders },
-    Ask { to: Address, lease: Lease },
-    Report { from: Address, report: Report },
-    Acknowledge { to: Address, report: Report },
-    Judge { chunk: ChunkId },
-    Verdict { place: Place, attempts: u32 },
+    Assign {
+        to: Address,
+        lease: Lease,
+        orders: Orders,
+    },
+    Ask {
+        to: Address,
+        lease: Lease,
+    },
+    /// To whatever thread the worker has.
+    Close {
+        worker: WorkerId,
+        place: Place,
+        lease: Lease,
+    },
+    Report {
+        from: Address,
+        report: Report,
+    },
+    Acknowledge {
+        to: Address,
+        report: Report,
+    },
+    Judge {
+        chunk: ChunkId,
+    },
+    Verdict {
+        place: Place,
+        attempts: u32,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -119,6 +148,11 @@ enum Step {
     TakeAddress(u64),
     ReturnAddress(u64),
     Release(u64),
+    Suspend { endpoint: u64, millis: Option<u64> },
+    Drain(u64),
+    Drained(u64),
+    Resume(u64),
+    Remove(u64),
     Judge,
     Wait(u64),
 }
@@ -144,6 +178,15 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => endpoint().prop_map(Step::TakeAddress),
         1 => endpoint().prop_map(Step::ReturnAddress),
         1 => endpoint().prop_map(Step::Release),
+        2 => (endpoint(), prop::option::of(0..400_u64))
+            .prop_map(|(endpoint, millis)| Step::Suspend { endpoint, millis }),
+        1 => endpoint().prop_map(Step::Drain),
+        1 => endpoint().prop_map(Step::Drained),
+        2 => endpoint().prop_map(Step::Resume),
+        1 => prop::bool::weighted(0.3).prop_flat_map(|often| {
+            let last = if often { ENDPOINTS } else { 1 };
+            (0..last).prop_map(Step::Remove)
+        }),
         3 => Just(Step::Judge),
         4 => (0..400_u64).prop_map(Step::Wait),
     ]
@@ -244,6 +287,18 @@ impl World {
                 self.restarts.entry(place).or_default().release();
                 self.table.release(place, self.now);
             }
+            Step::Suspend { endpoint, millis } => {
+                let until = millis.map(|millis| self.now + Duration::from_millis(millis));
+                self.hold(endpoint, Hold::Suspended(until));
+            }
+            Step::Drain(endpoint) => self.hold(endpoint, Hold::Draining),
+            Step::Remove(endpoint) => self.hold(endpoint, Hold::Closed),
+            Step::Drained(endpoint) => {
+                self.table.drained(self.table.place(endpoint));
+            }
+            Step::Resume(endpoint) => {
+                self.table.resume(self.table.place(endpoint), self.now);
+            }
             Step::Judge => self.judge(),
             Step::Wait(millis) => self.now += Duration::from_millis(millis),
         }
@@ -257,6 +312,7 @@ impl World {
         match message {
             Message::Assign { to, lease, orders } => self.take_order(to, lease, orders),
             Message::Ask { to, lease } => self.take_question(to, lease),
+            Message::Close { worker, place, lease } => self.close_listener(worker, place, lease),
             Message::Acknowledge { to, report } => {
                 if let Some(thread) = self.staffed(to) {
                     thread.unacknowledged.retain(|other| *other != report);
@@ -287,6 +343,7 @@ impl World {
             }
             for endpoint in 0..ENDPOINTS {
                 self.return_address(self.table.place(endpoint));
+                self.table.drained(self.table.place(endpoint));
             }
             self.ask();
             self.judge();

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Address, Lease, Message, Opened, Outcome, Place, Report, Slot, Thread, Token, World};
+use super::{
+    Address, Hold, Lease, Message, Opened, Outcome, Place, Report, Slot, Thread, Token, World,
+};
 use crate::config;
 use crate::supervision::chunk::{ChunkId, ChunkState};
 use crate::supervision::failure::{Fault, FaultKind};
@@ -52,8 +54,30 @@ impl World {
         self.wire.push(Message::Assign { to, lease, orders });
     }
 
-    /// Asks each worker what became of its lease.
+    /// An operator's order; with a Supervisor that dies the listener hears of
+    /// it from the next.
+    pub(super) fn hold(&mut self, endpoint: u64, hold: Hold) {
+        let place = self.table.place(endpoint);
+        if self.supervisor {
+            let _removed_before = self.table.hold(place, hold);
+            self.send_closings();
+        }
+    }
+
+    pub(super) fn send_closings(&mut self) {
+        let closings = self.table.take_closings();
+        let told =
+            |(place, lease): (Place, Lease)| Message::Close { worker: lease.worker, place, lease };
+        self.wire.extend(closings.into_iter().map(told));
+    }
+
+    /// Asks each worker what became of its lease, and tells listeners to close
+    /// once more.
     pub(super) fn ask(&mut self) {
+        if self.supervisor {
+            self.table.close_again();
+            self.send_closings();
+        }
         for thread in &self.threads {
             let lease = self.table.lease_of(thread.address.worker).filter(|_| self.supervisor);
             self.wire.extend(lease.map(|lease| Message::Ask { to: thread.address, lease }));
@@ -107,6 +131,9 @@ impl World {
                     assert_eq!(self.table.refused(), refused + 1);
                 }
             }
+            Report::ListenerClosed { place, lease } => {
+                let _told_twice = self.table.listener_closed(place, lease);
+            }
             Report::ListenerEnded { live, keeps } => {
                 let present = ChunkState::Processing { lease: live.lease };
                 if self.rules.patient && self.table.state(live.place.chunk) == Some(present) {
@@ -134,6 +161,7 @@ impl World {
             }
         }
         self.look_at_addresses();
+        self.send_closings();
         self.wire.push(Message::Acknowledge { to: from, report });
     }
 

@@ -63,7 +63,7 @@ impl World {
         let waits = thread.unacknowledged.iter().any(|report| match report {
             Report::Finished { lease: of, .. } => *of == lease,
             Report::Adopted { lease: of, .. } => *of == Some(lease),
-            Report::ListenerEnded { .. } => false,
+            Report::ListenerEnded { .. } | Report::ListenerClosed { .. } => false,
         });
         if waits && whole {
             return;
@@ -108,6 +108,15 @@ impl World {
         }
         self.tokens += 1;
         Some(Token(self.tokens))
+    }
+
+    /// A listener that was told to close; one that is gone is said to be gone.
+    pub(super) fn close_listener(&mut self, worker: WorkerId, place: Place, lease: Lease) {
+        let thread = self.threads.iter_mut().find(|thread| thread.address.worker == worker);
+        let Some(thread) = thread.filter(|thread| thread.alive) else { return };
+        thread.listeners.retain(|live| (live.place, live.lease) != (place, lease));
+        let report = Report::ListenerClosed { place, lease };
+        self.wire.push(Message::Report { from: thread.address, report });
     }
 
     pub(super) fn resend(&mut self, thread: usize) {
