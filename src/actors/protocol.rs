@@ -13,7 +13,8 @@ use actix::{Addr, ArbiterHandle, Message};
 pub use operations::Sessions;
 pub(crate) use operations::{
     AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, DescribeStatus, Draining,
-    EndpointSlice, GroupConnections, ListChunks, ListEndpoints, ListenersClosed,
+    EndpointSlice, GroupConnections, ListChunks, ListEndpoints, ListenersClosed, NewPlan,
+    NotReplanned, Replan,
 };
 
 use super::worker::Worker;

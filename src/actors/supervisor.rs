@@ -13,8 +13,8 @@ use super::desk::Desk;
 use super::protocol::{
     AddressesChanged, AttachThread, AwaitClosed, BeginDispatch, BeginDrain, ChangeEndpoints,
     ChunkFailed, ChunkOpened, DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten,
-    ListChunks, ListEndpoints, ListenerCrashed, ListenerFailed, ListenersClosed, WorkerDrained,
-    WorkerEnded, WorkerStarted,
+    ListChunks, ListEndpoints, ListenerCrashed, ListenerFailed, ListenersClosed, Replan,
+    WorkerDrained, WorkerEnded, WorkerStarted,
 };
 
 /// The shortest time between two wake-ups of its own.
@@ -132,4 +132,5 @@ asked_at_the_desk! {
     ListChunks => |desk, ListChunks { skip, take }, now| desk.list_chunks(skip, take);
     DescribeStatus => |desk, DescribeStatus, now| desk.status(now);
     ChangeEndpoints => |desk, order, now| desk.change(&order, now);
+    Replan => |desk, order, now| desk.replan(order, now);
 }

@@ -241,3 +241,24 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+impl Config {
+    /// The sections whose values differ in `new` and that a running service
+    /// does not take over: it has to be started again for them.
+    #[must_use]
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("threads", self.threads != new.threads),
+            ("chunks", self.chunks != new.chunks),
+            ("retry", self.retry != new.retry),
+            ("supervision", self.supervision != new.supervision),
+            ("coverage.wait_secs", self.coverage.wait != new.coverage.wait),
+            ("session", self.session != new.session),
+            ("limits", self.limits != new.limits),
+            ("udp", self.udp != new.udp),
+            ("shutdown", self.shutdown != new.shutdown),
+            ("log", self.log != new.log),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}

@@ -4,6 +4,7 @@
 //! lists endpoints unless it is iterated; never asks the machine.
 
 mod build;
+mod compose;
 mod error;
 mod offline;
 
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use crate::config::ListenSettings;
 use crate::spec::{Endpoint, EndpointSet, Endpoints, Port, Protocol};
 
-pub use build::build;
+pub use build::{build, build_from};
 pub use error::{PlanError, SpecPlace};
 pub use offline::check;
 

@@ -108,7 +108,11 @@ impl ServiceHandle {
         self.change(selector, Change::Retry).await
     }
 
-    async fn change(&self, selector: &Selector, change: Change) -> Result<Changed, OperationError> {
+    pub(super) async fn change(
+        &self,
+        selector: &Selector,
+        change: Change,
+    ) -> Result<Changed, OperationError> {
         let selection = Arc::new(self.resolve(selector).await?);
         let mut order = ChangeEndpoints { selection, change, from: 0 };
         let mut done = Changed::default();

@@ -1,7 +1,7 @@
 //! The handle of a running service.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use crate::actors::link::Link;
 use crate::actors::poison::Injection;
 use crate::actors::share::{FirstDrops, SessionSettings};
 use crate::actors::supervisor::Supervisor;
+use crate::config::Config;
+use crate::plan::endpoints::PlanEndpoints;
 use crate::supervision::{
     Board, ChunkCounts, EndpointCounts, Ready, RestartCounters, SessionGauge, Totals,
     WorkerCounters,
@@ -63,6 +65,10 @@ pub(super) struct Shared {
     pub(super) started: Instant,
     /// Counts the marks of an operator.
     pub(super) run: Arc<AtomicU64>,
+    /// As the service was started.
+    pub(super) config: Arc<Config>,
+    /// The first number of the next ports of the kernel's choice that are added.
+    pub(super) ordinals: Arc<AtomicU32>,
 }
 
 /// A running service. Dropping it stops the service at once, joins its
@@ -72,6 +78,8 @@ pub struct ServiceHandle {
     pub(super) shared: Shared,
     pub(super) supervisor: Link<Supervisor>,
     pub(super) error_log: Link<ErrorLog>,
+    /// What is served now.
+    pub(super) layout: watch::Receiver<PlanEndpoints>,
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) ready: watch::Receiver<Option<Ready>>,
     pub(super) summary: watch::Receiver<Option<Summary>>,
@@ -80,7 +88,7 @@ pub struct ServiceHandle {
 }
 
 impl ServiceHandle {
-    /// What the service serves.
+    /// What the service was started with; [`Self::list`] tells what it serves now.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.shared.plan

@@ -13,6 +13,7 @@ mod handle;
 #[cfg(feature = "fault-injection")]
 mod inject;
 mod operations;
+mod replanning;
 mod system;
 mod tree;
 

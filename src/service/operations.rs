@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::handle::ServiceHandle;
 use crate::actors::protocol::{DescribeStatus, GroupConnections, ListChunks, ListEndpoints};
 use crate::net::host;
+use crate::plan::endpoints::PlanError;
 use crate::plan::facts::{BoundSocket, Holder};
 use crate::spec::{Endpoint, Selection, Selector, SpecError, Zone};
 use crate::supervision::{
@@ -30,6 +31,34 @@ pub enum OperationError {
     NothingMatches {
         /// The selector.
         selector: String,
+    },
+    /// The new endpoints make no plan with what is served.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The new plan does not fit into the process's file descriptors.
+    #[error(
+        "the plan would need {needed} file descriptors and the process may have {have}; raise \
+         RLIMIT_NOFILE (`ulimit -n`) and start again, or serve fewer endpoints"
+    )]
+    FdLimit {
+        /// Descriptors that it needs.
+        needed: u64,
+        /// Descriptors that the process may have.
+        have: u64,
+    },
+    /// A spec that only excludes adds nothing.
+    #[error("`{spec}` only excludes, so it adds nothing; remove takes endpoints away")]
+    Exclusion {
+        /// The spec.
+        spec: String,
+    },
+    /// No group has that name.
+    #[error("there is no group `{name}`; there are {known}")]
+    UnknownGroup {
+        /// The name.
+        name: String,
+        /// The groups there are.
+        known: String,
     },
     /// The service drains, so it changes nothing any more.
     #[error("the service drains and changes nothing any more; start it again")]
@@ -184,8 +213,8 @@ impl ServiceHandle {
     /// What the selector names now. Names are looked up on a thread of their
     /// own: that may take seconds.
     pub(super) async fn resolve(&self, selector: &Selector) -> Result<Selection, OperationError> {
-        let groups = self.shared.plan.endpoints.groups().iter();
-        let slabs = groups.flat_map(|group| group.set.slabs());
+        let layout = self.layout.borrow().clone();
+        let slabs = layout.groups().iter().flat_map(|group| group.set.slabs());
         let zones: BTreeSet<Zone> = slabs.filter_map(|slab| slab.first().zone()).collect();
         if !selector.asks() {
             return Ok(selector.resolve(&host::SystemResolver, zones)?);
@@ -196,7 +225,7 @@ impl ServiceHandle {
 }
 
 /// Does on a thread of its own what may take its time.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, std::io::Error> {
     let (tell, told) = oneshot::channel();

@@ -64,6 +64,8 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
         counters: (0..plan.workers.workers).map(|_| counters()).collect(),
         started: Instant::now(),
         run: Arc::default(),
+        config: Arc::new(config.clone()),
+        ordinals: Arc::new((1 << 31).into()),
         plan: Arc::new(plan),
     };
     let (commands, inbox) = mpsc::unbounded_channel();
@@ -72,11 +74,13 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
     let (event_sender, events) = mpsc::channel(most_events);
     let (supervisor_target, supervisor) = link();
     let (error_log_target, error_log) = link();
+    let (layout_sender, layout) = watch::channel(shared.plan.endpoints.clone());
     let outlets = Outlets {
         ready: ready_sender,
         events: event_sender,
         supervisor: (supervisor_target, supervisor.clone()),
         error_log: (error_log_target, error_log.clone()),
+        layout: layout_sender,
     };
     let thread = std::thread::Builder::new().name("ipcow-service".to_owned()).spawn({
         let (config, shared) = (config.clone(), shared.clone());
@@ -86,7 +90,17 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
         }
     })?;
     let thread = Some(thread);
-    Ok(ServiceHandle { shared, supervisor, error_log, commands, ready, summary, events, thread })
+    Ok(ServiceHandle {
+        shared,
+        supervisor,
+        error_log,
+        layout,
+        commands,
+        ready,
+        summary,
+        events,
+        thread,
+    })
 }
 
 fn run(

@@ -12,17 +12,19 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::guardian::{Charges, Guardian};
 use super::handle::Shared;
 use super::planning::Plan;
-use crate::actors::desk::{Desk, Event, Setup};
+use crate::actors::desk::{Desk, Event, Setup, rollback_runs};
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{BeginDispatch, GroupRuntime};
 use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
-use crate::config::{Config, ListenSettings, OnBindError};
+use crate::config::{self, Config, ListenSettings};
 use crate::net::datagram::DatagramRules;
 use crate::net::source_guard::SourceGuard;
 use crate::net::terminator::Terminator;
+use crate::plan::endpoints::PlanEndpoints;
 use crate::plan::reach::{LocalRoutes, Reach};
+use crate::plan::resources::{Demand, FdBudget};
 use crate::supervision::{
     ChunkTable, Coverage, Fault, FaultKind, Ready, RestartPolicy, RetryPolicy, SessionLimits,
     WorkerCounters,
@@ -36,12 +38,17 @@ const NOTICES: usize = 1_000;
 /// The machine's own addresses, as the Supervisor knows them.
 type Routes = watch::Receiver<Option<LocalRoutes>>;
 
+/// What is served now.
+type Layout = watch::Receiver<PlanEndpoints>;
+
 /// Where the tree tells the handle what happened.
 pub(super) struct Outlets {
     pub(super) ready: watch::Sender<Option<Ready>>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) supervisor: (LinkTarget<Supervisor>, Link<Supervisor>),
     pub(super) error_log: (LinkTarget<ErrorLog>, Link<ErrorLog>),
+    /// What is served now.
+    pub(super) layout: watch::Sender<PlanEndpoints>,
 }
 
 /// The running tree.
@@ -80,12 +87,18 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
     };
     let plan = &shared.plan;
     let (routes, own_addresses) = watch::channel(LocalRoutes::read().ok());
+    let runtime = runtimes(config, plan, outlets.layout.subscribe(), own_addresses);
     let desk = Desk::new(Setup {
         endpoints: plan.endpoints.clone(),
-        groups: groups(config, plan, &own_addresses),
+        groups: plan.endpoints.groups().iter().map(|it| Arc::new(runtime(&it.settings))).collect(),
         table: table(plan),
         meters: HashMap::new(),
+        layout: outlets.layout,
+        max_endpoints: config.limits.max_endpoints,
+        budget: Box::new(budget(config, plan)),
+        sessions: plan.budget.sessions,
         coverage: Coverage::new(config.coverage.min_bound, plan.endpoints.len()),
+        runtime: Box::new(runtime),
         receive_buffer: config.udp.receive_buffer_bytes,
         wait: config.coverage.wait,
         drain_timeout: config.shutdown.drain_timeout,
@@ -119,18 +132,31 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
     Tree { guardian, supervisor, drained }
 }
 
-fn groups(config: &Config, plan: &Plan, routes: &Routes) -> Vec<Arc<GroupRuntime>> {
-    let runtime = |settings: &Arc<ListenSettings>| GroupRuntime {
+/// Makes what the endpoints of a group share.
+fn runtimes(
+    config: &Config,
+    plan: &Plan,
+    layout: Layout,
+    routes: Routes,
+) -> impl Fn(&Arc<ListenSettings>) -> GroupRuntime + use<> {
+    let (udp, longest) = (config.udp.clone(), somaxconn(plan));
+    move |settings| GroupRuntime {
         settings: Arc::clone(settings),
         terminator: Terminator::new(&settings.termination),
-        backlog: settings.backlog.unwrap_or_else(|| somaxconn(plan)),
+        backlog: settings.backlog.unwrap_or(longest),
         datagrams: DatagramRules {
             mode: settings.mode,
-            max_datagram_bytes: config.udp.max_datagram_bytes,
-            guard: source_guard(config, plan, routes.clone()),
+            max_datagram_bytes: udp.max_datagram_bytes,
+            guard: source_guard(&udp, layout.clone(), routes.clone()),
         },
-    };
-    plan.endpoints.groups().iter().map(|group| Arc::new(runtime(&group.settings))).collect()
+    }
+}
+
+/// Divides the descriptors for a plan of other size, with the limits of the start.
+fn budget(config: &Config, plan: &Plan) -> impl Fn(Demand) -> FdBudget + use<> {
+    let (limits, host, workers) =
+        (config.limits.clone(), plan.limits.clone(), plan.workers.workers);
+    move |demand| FdBudget::divide(&host, demand, workers, &limits)
 }
 
 /// The system's longest backlog (listen(2)), within what a backlog can be.
@@ -140,13 +166,10 @@ fn somaxconn(plan: &Plan) -> u16 {
 
 /// The table of the plan: what does not fit into the fd budget is decided at once.
 fn table(plan: &Plan) -> ChunkTable<crate::net::bind::Bound> {
-    let rollback = plan.endpoints.groups().iter().filter_map(|group| {
-        let runs = group.settings.on_bind_error == OnBindError::Rollback;
-        runs.then(|| group.first..group.first + group.set.len())
-    });
+    let rollback = rollback_runs(&plan.endpoints);
     let total = plan.endpoints.len();
     let chunk_size = u32::try_from(plan.chunk_size).unwrap_or(u32::MAX);
-    let mut table = ChunkTable::new(total, chunk_size, rollback.collect());
+    let mut table = ChunkTable::new(total, chunk_size, rollback);
     if plan.budget.listeners < total {
         table.quarantine_from(plan.budget.listeners, Fault::without_errno(FaultKind::FdLimit));
     }
@@ -175,9 +198,13 @@ pub(super) fn permits(plan: &Plan) -> Semaphore {
 }
 
 /// Whom the UDP listeners of a group never answer.
-fn source_guard(config: &Config, plan: &Plan, routes: Routes) -> SourceGuard {
-    let endpoints = plan.endpoints.clone();
+fn source_guard(udp: &config::Udp, layout: Layout, routes: Routes) -> SourceGuard {
+    let planned = layout.borrow().clone();
     let own = move |source: SocketAddr| {
+        // Until the plan changes nobody has to share the lock on the present one.
+        let changed = layout.has_changed().is_ok_and(|changed| changed);
+        let present = changed.then(|| layout.borrow().clone());
+        let endpoints = present.as_ref().unwrap_or(&planned);
         let listens = |ip: IpAddr| endpoints.serves_udp(ip, source.port());
         let wildcard: IpAddr = match source {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -191,5 +218,5 @@ fn source_guard(config: &Config, plan: &Plan, routes: Routes) -> SourceGuard {
                     .as_ref()
                     .is_none_or(|it| it.classify(&source.ip().into()) == Reach::Local)
     };
-    SourceGuard::new(&config.udp.refuse_source_ports, Box::new(own))
+    SourceGuard::new(&udp.refuse_source_ports, Box::new(own))
 }

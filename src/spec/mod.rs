@@ -9,6 +9,7 @@ mod compress;
 mod endpoint;
 mod error;
 mod numeric;
+mod octets;
 mod parse;
 mod port_item;
 mod port_set;

@@ -89,6 +89,15 @@ impl Spec {
         Ok(Self { text, exclusion: false, transport, addresses, ports })
     }
 
+    /// How many ports the kernel shall choose for each address.
+    pub(crate) fn chosen(&self) -> u32 {
+        let count = |item: &Item<PortItem>| match item.what {
+            PortItem::Chosen(count) => u32::from(count),
+            PortItem::Range(..) | PortItem::InUse | PortItem::Ephemeral => 0,
+        };
+        self.ports.iter().map(count).fold(0, u32::saturating_add)
+    }
+
     /// True for a spec that begins with `!`: it removes its endpoints from all others.
     #[must_use]
     pub const fn is_exclusion(&self) -> bool {

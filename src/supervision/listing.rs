@@ -206,6 +206,29 @@ pub struct Status {
     pub workers: Vec<WorkerInfo>,
 }
 
+/// What a new plan changes of what is served.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlanDiff {
+    /// Endpoints that are opened.
+    pub opened: u64,
+    /// Endpoints that are drained and removed.
+    pub closed: u64,
+    /// Endpoints that are served anew from the same socket: their settings changed.
+    pub reopened: u64,
+    /// Endpoints that do not notice.
+    pub untouched: u64,
+    /// Which are opened, compressed; at most about 2,000 characters.
+    pub opened_endpoints: String,
+    /// Which are removed, likewise.
+    pub closed_endpoints: String,
+    /// Which are served anew, likewise.
+    pub reopened_endpoints: String,
+    /// Sections of the configuration that differ and keep their old values
+    /// until a restart.
+    pub needs_restart: Vec<&'static str>,
+}
+
 /// Serialises as its name.
 impl Serialize for EndpointState {
     fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

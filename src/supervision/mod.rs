@@ -31,7 +31,7 @@ pub use error_groups::{ErrorGroup, ErrorScope, group_failures};
 pub use failure::{Fault, FaultClass, FaultKind};
 pub use intensity::{Charge, RestartPolicy, Restarts};
 pub use line_budget::{LineBudget, Turn};
-pub use listing::{ChunkInfo, EndpointInfo, Listing, Status, WorkerInfo};
+pub use listing::{ChunkInfo, EndpointInfo, Listing, PlanDiff, Status, WorkerInfo};
 pub use meter::{Meter, Meters, Reading, Stamp};
 pub use report::{
     DrainReport, EndpointFailure, ErrorReport, MAX_BOUND, MAX_FAILURES, Picture, Ready,

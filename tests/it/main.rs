@@ -21,6 +21,7 @@ mod namespaces;
 mod on_bind_error;
 mod output;
 mod plan_findings;
+mod replanning;
 mod running_listeners;
 mod serve_events;
 mod shutdown;

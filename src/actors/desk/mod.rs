@@ -10,6 +10,7 @@ mod dispatch;
 mod drain;
 mod listing;
 mod operate;
+mod replan;
 mod reports;
 mod slot;
 mod story;
@@ -26,9 +27,11 @@ use super::error_log::ErrorLog;
 use super::link::Link;
 use super::protocol::{GroupRuntime, Notice};
 use super::share::WorkerShare;
+use crate::config::ListenSettings;
 use crate::net::bind::Bound;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::plan::reach::LocalRoutes;
+use crate::plan::resources::{Demand, FdBudget};
 use crate::spec::Endpoint;
 use crate::supervision::{
     Board, ChunkId, ChunkTable, Coverage, Meters, Place, Ready, RestartCounters, RestartPolicy,
@@ -36,6 +39,7 @@ use crate::supervision::{
 };
 use drain::Drain;
 use operate::Orders;
+pub(crate) use replan::rollback_runs;
 use slot::WorkerSlot;
 
 /// Event, Supervisor → service: something that its owner may want to know.
@@ -74,6 +78,9 @@ pub(super) enum Part {
     Worker(WorkerId),
 }
 
+/// Makes what the endpoints of a group with these settings share.
+pub(crate) type MakeRuntime = Box<dyn Fn(&Arc<ListenSettings>) -> GroupRuntime>;
+
 /// Everything that a desk is made of.
 pub(crate) struct Setup {
     pub(crate) endpoints: PlanEndpoints,
@@ -83,6 +90,16 @@ pub(crate) struct Setup {
     /// What the endpoints count, of each chunk that was leased.
     pub(crate) meters: HashMap<ChunkId, Meters>,
     pub(crate) coverage: Coverage,
+    /// What is served now, for whoever else has to know.
+    pub(crate) layout: watch::Sender<PlanEndpoints>,
+    /// `limits.max_endpoints`
+    pub(crate) max_endpoints: u64,
+    /// How the descriptors are divided for so many endpoints.
+    pub(crate) budget: Box<dyn Fn(Demand) -> FdBudget>,
+    /// How many sessions may be open at once.
+    pub(crate) sessions: u64,
+    /// What the endpoints of a group with these settings share.
+    pub(crate) runtime: MakeRuntime,
     /// `SO_RCVBUF` of UDP sockets; `None` = the kernel's default.
     pub(crate) receive_buffer: Option<u32>,
     /// How long `ready` waits for undecided endpoints; `None` = until all are.
@@ -129,10 +146,13 @@ pub(crate) struct Desk {
     crashes: HashMap<Part, Restarts>,
     drain: Option<Drain>,
     orders: Orders,
+    /// How many of the plan's groups are configured; the others were added live.
+    configured: usize,
 }
 
 impl Desk {
     pub(crate) fn new(setup: Setup) -> Self {
+        let configured = setup.endpoints.groups().len();
         let slots = (1..).take(setup.shares.len()).map(|id| WorkerSlot::new(WorkerId(id)));
         Self {
             slots: slots.collect(),
@@ -147,6 +167,7 @@ impl Desk {
             crashes: HashMap::new(),
             drain: None,
             orders: Orders::default(),
+            configured,
         }
     }
 

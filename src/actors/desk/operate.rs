@@ -89,7 +89,8 @@ impl Desk {
         }
         slice.changed = changed.len() as u64;
         slice.next = at;
-        self.tell_of_drains(changed, order.change == Change::Drain);
+        let drains = matches!(order.change, Change::Drain | Change::Remove);
+        self.tell_of_drains(changed, drains);
         Ok(slice)
     }
 
@@ -118,14 +119,16 @@ impl Desk {
             }
             Change::Drain if state == EndpointState::Draining => false,
             Change::Drain => {
-                let deadline = self.setup.drain_timeout.and_then(|time| now.checked_add(time));
-                self.orders.drains.insert(place, deadline);
-                self.orders.look_at.get_or_insert(now);
-                table.hold(place, Hold::Draining).is_ok()
+                self.drain_one(place, now);
+                self.setup.table.hold(place, Hold::Draining).is_ok()
             }
             Change::Resume => {
                 self.orders.drains.remove(&place);
                 table.resume(place, now)
+            }
+            Change::Remove => {
+                self.remove_one(place, now);
+                true
             }
             Change::Retry => {
                 self.crashes.remove(&Part::Endpoint(place));
@@ -135,6 +138,19 @@ impl Desk {
                 table.release(place, now)
             }
         }
+    }
+
+    /// An endpoint goes for good.
+    pub(super) fn remove_one(&mut self, place: Place, now: Instant) {
+        self.drain_one(place, now);
+        self.crashes.remove(&Part::Endpoint(place));
+        let _removed_before = self.setup.table.hold(place, Hold::Closed);
+    }
+
+    fn drain_one(&mut self, place: Place, now: Instant) {
+        let deadline = self.setup.drain_timeout.and_then(|time| now.checked_add(time));
+        self.orders.drains.insert(place, deadline);
+        self.orders.look_at.get_or_insert(now);
     }
 
     /// Workers that crashed too often are tried again: a slot has no endpoint's
@@ -152,6 +168,9 @@ impl Desk {
     pub(super) fn follow_orders(&mut self, now: Instant) {
         self.send_closings();
         self.send_cuts();
+        for chunk in self.setup.table.retire() {
+            self.crashes.remove(&Part::Chunk(chunk));
+        }
         if self.orders.look_at.is_some_and(|due| due <= now) {
             self.look_at_drains(now);
         }
@@ -231,7 +250,7 @@ impl Desk {
     }
 
     /// Tells every thread which endpoints drain, or do no longer.
-    fn tell_of_drains(&self, places: HashSet<Place>, drains: bool) {
+    pub(super) fn tell_of_drains(&self, places: HashSet<Place>, drains: bool) {
         if !places.is_empty() {
             let places = Arc::new(places);
             self.on_threads(|_| true, move |local| local.drain_sessions(&places, drains));
@@ -263,6 +282,11 @@ impl Desk {
             self.cut(overdue, CutSession::Overdue);
         }
         self.orders.look_at = (!self.orders.drains.is_empty()).then(|| now + LOOK);
+        if self.orders.drains.is_empty() {
+            // Whoever was removed is counted until its last session has ended.
+            let table = &self.setup.table;
+            self.setup.meters.retain(|chunk, _| table.state(*chunk).is_some());
+        }
     }
 
     /// Runs this on the threads of some workers, whether a Worker lives there

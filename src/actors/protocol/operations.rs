@@ -10,9 +10,11 @@ use std::time::Duration;
 use actix::Message;
 use tokio::sync::mpsc;
 
+use crate::config::MinBound;
+use crate::plan::endpoints::{PlanError, PlannedGroup};
 use crate::spec::Selection;
 use crate::supervision::{
-    ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Place, Status,
+    ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Place, PlanDiff, Status,
 };
 
 /// Question, service → Supervisor: these endpoints, a slice of the plan's places.
@@ -81,6 +83,8 @@ pub(crate) enum Change {
     Resume,
     /// Opened again although its attempts or restarts are used up.
     Retry,
+    /// Gone for good; its sessions end in time.
+    Remove,
 }
 
 /// What becomes of the sessions of an endpoint that is suspended.
@@ -138,4 +142,36 @@ pub(crate) enum CutSession {
     Reset,
     /// At once: it had its time.
     Overdue,
+}
+
+/// Command, service → Supervisor: serve this from now on, and touch nothing
+/// that stays as it is.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<PlanDiff, NotReplanned>")]
+pub(crate) struct Replan {
+    pub(crate) what: NewPlan,
+    /// Only say what would be done.
+    pub(crate) dry_run: bool,
+}
+
+/// What shall be served.
+#[derive(Debug, Clone)]
+pub(crate) enum NewPlan {
+    /// These groups instead of the configured ones; what was added stays.
+    Instead { groups: Vec<PlannedGroup>, min_bound: MinBound },
+    /// This group too.
+    Also(PlannedGroup),
+}
+
+/// Why a plan was refused. Nothing changed.
+#[derive(Debug, Clone)]
+pub(crate) enum NotReplanned {
+    Draining,
+    /// It contradicts what is served.
+    Plan(PlanError),
+    /// So many descriptors would be needed, and so many may be had.
+    FdLimit {
+        needed: u64,
+        have: u64,
+    },
 }

@@ -31,7 +31,22 @@ pub fn build(
     max_endpoints: u64,
     resolver: &dyn Resolver,
 ) -> Result<PlanEndpoints, PlanError> {
-    let mut resolution = Resolution::new(resolver);
+    build_from(config_groups, excludes, max_endpoints, resolver, 0)
+}
+
+/// As [`build`], for endpoints that join others: those that ask for port 0 are
+/// told apart by ordinals from `first_ordinal` on.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_from(
+    config_groups: &[Group],
+    excludes: &[Spec],
+    max_endpoints: u64,
+    resolver: &dyn Resolver,
+    first_ordinal: u32,
+) -> Result<PlanEndpoints, PlanError> {
+    let mut resolution = Resolution::numbering_from(resolver, first_ordinal);
     let sources = sources(config_groups, excludes);
     if sources.iter().all(|source| source.group.is_none()) {
         return Err(nothing_named(&sources));
@@ -208,7 +223,7 @@ fn at_whole(source: &Source<'_>, message: String, help: &str) -> PlanError {
 }
 
 /// A wildcard socket takes its ports on every address of the family (ip(7)).
-fn check_wildcards(groups: &[PlannedGroup]) -> Result<(), PlanError> {
+pub(super) fn check_wildcards(groups: &[PlannedGroup]) -> Result<(), PlanError> {
     let slabs =
         || groups.iter().flat_map(|group| group.set.slabs().iter().map(move |slab| (group, slab)));
     let family = |slab: &Slab| (slab.protocol(), slab.first().ip().is_ipv4());

@@ -6,6 +6,7 @@
 
 mod address;
 mod crash;
+mod grow;
 mod operate;
 mod query;
 mod report;
@@ -80,11 +81,11 @@ pub enum Refused {
 #[derive(Debug)]
 struct Chunk<S> {
     state: ChunkState,
-    /// Index of its first endpoint in the plan.
-    first: u64,
     rows: Vec<Row<S>>,
     /// How many of them do not listen and should.
     missing: u32,
+    /// All of them were removed; nothing is left but its number.
+    gone: bool,
 }
 
 /// All chunks of a service with their endpoints' rows.
@@ -106,6 +107,10 @@ pub struct ChunkTable<S> {
     /// Endpoints whose listeners were told to close, and those to be told.
     closing: BTreeSet<Place>,
     untold: Vec<Place>,
+    /// Chunks of which endpoints were removed.
+    emptying: BTreeSet<ChunkId>,
+    /// Where each endpoint of the plan is.
+    places: Vec<Place>,
 }
 
 impl<S> ChunkTable<S> {
@@ -114,37 +119,36 @@ impl<S> ChunkTable<S> {
     /// within a chunk.
     #[must_use]
     pub fn new(total: u64, chunk_size: u32, rollback: Vec<Range<u64>>) -> Self {
-        let size = u64::from(chunk_size.max(1));
-        let chunks: Vec<_> = (0..total.div_ceil(size))
-            .map(|number| {
-                let first = number * size;
-                let rows: Vec<_> = (first..total.min(first + size)).map(|_| Row::new()).collect();
-                let missing = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-                Chunk { state: ChunkState::Idle, first, rows, missing }
-            })
-            .collect();
-        let count = chunks.len() as u64;
-        Self {
-            chunks,
-            chunk_size: chunk_size.max(1),
-            rollback,
+        let chunk_size = chunk_size.max(1);
+        let mut table = Self {
+            chunks: Vec::new(),
+            chunk_size,
+            rollback: Vec::new(),
             stack: VecDeque::new(),
             due: BTreeSet::new(),
             epoch: 0,
-            endpoints: EndpointCounts { total, pending: total, ..EndpointCounts::default() },
-            states: ChunkCounts { total: count, idle: count, ..ChunkCounts::default() },
-            undecided: total,
+            endpoints: EndpointCounts::default(),
+            states: ChunkCounts::default(),
+            undecided: 0,
             refused: 0,
             closed: false,
             closing: BTreeSet::new(),
             untold: Vec::new(),
+            emptying: BTreeSet::new(),
+            places: Vec::new(),
+        };
+        table.renumber(total, rollback, |_| None);
+        let size = u64::from(chunk_size);
+        for first in (0..total).step_by(chunk_size as usize) {
+            table.push_chunk(first..total.min(first + size));
         }
+        table
     }
 
     /// Quarantines every endpoint from index `first` of the plan on, for good.
     pub fn quarantine_from(&mut self, first: u64, fault: Fault) {
-        for index in first..self.endpoints.total {
-            let place = self.place(index);
+        let total = self.places.len() as u64;
+        for place in (first..total).map(|index| self.place(index)).collect::<Vec<_>>() {
             if let Some(row) = self.row_mut(place) {
                 row.fail(fault);
                 self.set_state(place, EndpointState::Quarantined);
@@ -154,8 +158,7 @@ impl<S> ChunkTable<S> {
 
     /// Puts every idle chunk on the stack; does nothing to the others.
     pub fn stack_all(&mut self) {
-        for number in 1..=self.chunks.len() {
-            let id = chunk_id(number);
+        for id in self.chunk_ids() {
             let is_idle = self.state(id) == Some(ChunkState::Idle);
             if is_idle && self.apply(id, ChunkEvent::Stacked).is_ok() {
                 self.stack.push_back(id);
@@ -185,7 +188,7 @@ impl<S> ChunkTable<S> {
         let Some(chunk) = self.chunks.get(index(id)) else { return Vec::new() };
         let mut wanted: Vec<bool> = chunk.rows.iter().map(|row| row.wants_opening(now)).collect();
         for unit in self.rollback_slots(id) {
-            if wanted[unit.clone()].contains(&true) {
+            if unit.iter().any(|slot| wanted[*slot]) {
                 for slot in unit {
                     wanted[slot] |= chunk.rows[slot].joins_siblings();
                 }
@@ -248,14 +251,13 @@ impl<S> ChunkTable<S> {
     }
 
     /// The runs of a chunk's slots that are opened all or nothing.
-    fn rollback_slots(&self, id: ChunkId) -> Vec<Range<usize>> {
+    fn rollback_slots(&self, id: ChunkId) -> Vec<Vec<usize>> {
         let Some(chunk) = self.chunks.get(index(id)) else { return Vec::new() };
-        let end = chunk.first + chunk.rows.len() as u64;
-        let within = |at: u64| {
-            usize::try_from(at.clamp(chunk.first, end) - chunk.first).unwrap_or(usize::MAX)
+        let within = |run: &Range<u64>| -> Vec<usize> {
+            let rows = chunk.rows.iter().enumerate();
+            rows.filter(|(_, row)| run.contains(&row.index)).map(|(slot, _)| slot).collect()
         };
-        let runs = self.rollback.iter().map(|run| within(run.start)..within(run.end));
-        runs.filter(|run| !run.is_empty()).collect()
+        self.rollback.iter().map(within).filter(|run| !run.is_empty()).collect()
     }
 
     /// Looks at the chunk again at `due`.

@@ -48,7 +48,7 @@ impl<S> ChunkTable<S> {
             Hold::Suspended(until) => until,
             Hold::Draining | Hold::Closed => None,
         };
-        if !row.is_fd_limited() {
+        if !row.is_fd_limited() || hold == Hold::Closed {
             row.fault = None;
         }
         row.judgement = Judgement::Over;
@@ -60,6 +60,9 @@ impl<S> ChunkTable<S> {
         }
         self.schedule(due, place.chunk);
         self.follow(place.chunk);
+        if hold == Hold::Closed {
+            self.emptying.insert(place.chunk);
+        }
         Ok(())
     }
 

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use super::grow::NOWHERE;
 use super::row::{Judgement, Row};
-use super::{ChunkTable, Place, chunk_id, index};
+use super::{ChunkTable, Place, index};
 use crate::supervision::chunk::{ChunkId, ChunkState, Lease, WorkerId};
 use crate::supervision::failure::Fault;
 use crate::supervision::listing::ChunkInfo;
@@ -51,32 +52,33 @@ impl<S> ChunkTable<S> {
 
     /// Every chunk, by number.
     pub fn describe_chunks(&self) -> impl Iterator<Item = ChunkInfo> + '_ {
-        (1..).map(ChunkId).zip(&self.chunks).map(|(id, chunk)| {
+        let chunks = (1..).map(ChunkId).zip(&self.chunks).filter(|(_, chunk)| !chunk.gone);
+        chunks.map(|(id, chunk)| {
             let rows = chunk.rows.iter().filter(|row| row.state != EndpointState::Closed);
             let endpoints = u32::try_from(rows.count()).unwrap_or(u32::MAX);
             ChunkInfo { id, state: chunk.state, endpoints }
         })
     }
 
-    /// The place of the endpoint with this index in the plan.
+    /// The place of the endpoint with this index in the plan; one that does not
+    /// exist where the endpoint was removed.
     #[must_use]
     pub fn place(&self, endpoint: u64) -> Place {
-        let size = u64::from(self.chunk_size);
-        let number = usize::try_from(endpoint / size).unwrap_or(usize::MAX - 1) + 1;
-        let slot = u32::try_from(endpoint % size).unwrap_or(u32::MAX);
-        Place { chunk: chunk_id(number), slot }
+        let known = usize::try_from(endpoint).ok().and_then(|index| self.places.get(index));
+        known.copied().unwrap_or(NOWHERE)
     }
 
-    /// The index in the plan of the endpoint at this place.
+    /// The index in the plan of the endpoint at this place; `u64::MAX` where
+    /// there is none.
     #[must_use]
     pub fn endpoint(&self, place: Place) -> u64 {
-        self.chunks.get(index(place.chunk)).map_or(0, |chunk| chunk.first) + u64::from(place.slot)
+        self.row(place).map_or(u64::MAX, |row| row.index)
     }
 
     /// A chunk's state.
     #[must_use]
     pub fn state(&self, id: ChunkId) -> Option<ChunkState> {
-        self.chunks.get(index(id)).map(|chunk| chunk.state)
+        self.chunks.get(index(id)).filter(|chunk| !chunk.gone).map(|chunk| chunk.state)
     }
 
     /// Every chunk's number.
@@ -86,7 +88,7 @@ impl<S> ChunkTable<S> {
 
     /// Every chunk's state, by number.
     pub fn states(&self) -> impl Iterator<Item = ChunkState> + '_ {
-        self.chunks.iter().map(|chunk| chunk.state)
+        self.chunks.iter().filter(|chunk| !chunk.gone).map(|chunk| chunk.state)
     }
 
     /// An endpoint's state.
@@ -166,7 +168,8 @@ impl<S> ChunkTable<S> {
         let closed = self.closed;
         if let Some(row) = self.row_mut(place).filter(|row| row.owner.is_none()) {
             row.number = port;
-            row.socket = (!closed).then_some(socket);
+            // Whoever is out of service holds no port.
+            row.socket = (!closed && !row.state.is_held()).then_some(socket);
         }
     }
 

@@ -103,7 +103,10 @@ impl<S> ChunkTable<S> {
     /// Refuses every lease but the present one of its chunk, and counts that.
     pub(super) fn check_lease(&mut self, lease: Lease) -> Result<(), Refused> {
         let unknown = Refused::Unknown(Place { chunk: lease.chunk, slot: 0 });
-        let state = self.state(lease.chunk).ok_or(unknown)?;
+        let Some(state) = self.state(lease.chunk) else {
+            self.refused += 1;
+            return Err(unknown);
+        };
         // Any event under this lease tells whether it is the present one.
         state.on(ChunkEvent::Opened(lease)).map(drop).map_err(|illegal| {
             self.refused += 1;

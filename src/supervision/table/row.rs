@@ -34,6 +34,8 @@ pub(in crate::supervision) enum Lost {
 /// What the table knows of one endpoint; `S` is its listening socket.
 #[derive(Debug)]
 pub(in crate::supervision) struct Row<S> {
+    /// Its index in the plan.
+    pub(in crate::supervision) index: u64,
     pub(in crate::supervision) state: EndpointState,
     /// Attempts since it last listened, the one under way included.
     pub(in crate::supervision) attempts: u32,
@@ -66,8 +68,9 @@ pub(in crate::supervision) struct Row<S> {
 }
 
 impl<S> Row<S> {
-    pub(in crate::supervision) const fn new() -> Self {
+    pub(in crate::supervision) const fn new(index: u64) -> Self {
         Self {
+            index,
             state: EndpointState::Pending,
             attempts: 0,
             fault: None,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 mod crash;
+mod grow;
 mod model;
 mod operate;
 mod random;

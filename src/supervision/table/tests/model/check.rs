@@ -47,10 +47,11 @@ impl World {
     }
 
     fn check_chunks(&self) {
-        let total = self.table.chunks.len() as u64;
+        let chunks = self.table.chunks.iter().filter(|chunk| !chunk.gone);
+        let total = chunks.clone().count() as u64;
         let mut counts = ChunkCounts { total, ..ChunkCounts::default() };
         let mut ready = 0;
-        for chunk in &self.table.chunks {
+        for chunk in chunks {
             *counts.of(chunk.state) += 1;
             let missing = chunk.rows.iter().filter(|row| row.state.is_missing()).count();
             match chunk.state {

@@ -8,17 +8,17 @@
 
 mod check;
 mod run;
+mod step;
 mod supervisor;
 mod thread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
-
 use super::{ChunkTable, Hold, Outcome, Place, Slot};
 use crate::supervision::chunk::{ChunkId, Lease, WorkerId};
 use crate::supervision::intensity::Restarts;
+use step::{Step, any_step};
 
 /// A socket; its copies are one and the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,69 +129,6 @@ enum Message {
     },
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    Dispatch(usize),
-    DispatchAndDie(usize),
-    Deliver(usize),
-    Repeat(usize),
-    Lose(usize),
-    Work { thread: usize, steps: usize, fails: bool },
-    Resend(usize),
-    Ask,
-    PanicWorker(usize),
-    EndThread(usize),
-    Replace(usize),
-    EndSupervisor,
-    StartSupervisor,
-    EndListener { pick: usize, keeps: bool },
-    TakeAddress(u64),
-    ReturnAddress(u64),
-    Release(u64),
-    Suspend { endpoint: u64, millis: Option<u64> },
-    Drain(u64),
-    Drained(u64),
-    Resume(u64),
-    Remove(u64),
-    Judge,
-    Wait(u64),
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    let (pick, thread, endpoint) = (|| 0..16_usize, || 0..THREADS, || 0..ENDPOINTS);
-    prop_oneof![
-        12 => thread().prop_map(Step::Dispatch),
-        1 => thread().prop_map(Step::DispatchAndDie),
-        20 => pick().prop_map(Step::Deliver),
-        3 => pick().prop_map(Step::Repeat),
-        2 => pick().prop_map(Step::Lose),
-        12 => (thread(), 1..6_usize, prop::bool::weighted(0.15))
-            .prop_map(|(thread, steps, fails)| Step::Work { thread, steps, fails }),
-        3 => thread().prop_map(Step::Resend),
-        2 => Just(Step::Ask),
-        2 => thread().prop_map(Step::PanicWorker),
-        1 => thread().prop_map(Step::EndThread),
-        4 => thread().prop_map(Step::Replace),
-        1 => Just(Step::EndSupervisor),
-        3 => Just(Step::StartSupervisor),
-        3 => (pick(), any::<bool>()).prop_map(|(pick, keeps)| Step::EndListener { pick, keeps }),
-        1 => endpoint().prop_map(Step::TakeAddress),
-        1 => endpoint().prop_map(Step::ReturnAddress),
-        1 => endpoint().prop_map(Step::Release),
-        2 => (endpoint(), prop::option::of(0..400_u64))
-            .prop_map(|(endpoint, millis)| Step::Suspend { endpoint, millis }),
-        1 => endpoint().prop_map(Step::Drain),
-        1 => endpoint().prop_map(Step::Drained),
-        2 => endpoint().prop_map(Step::Resume),
-        1 => prop::bool::weighted(0.3).prop_flat_map(|often| {
-            let last = if often { ENDPOINTS } else { 1 };
-            (0..last).prop_map(Step::Remove)
-        }),
-        3 => Just(Step::Judge),
-        4 => (0..400_u64).prop_map(Step::Wait),
-    ]
-}
-
 const THREADS: usize = 3;
 const ENDPOINTS: u64 = 7;
 const CHUNK: u32 = 3;
@@ -211,6 +148,7 @@ struct Thread {
 
 struct World {
     rules: Rules,
+    runs: Vec<std::ops::Range<u64>>,
     now: Instant,
     table: ChunkTable<Token>,
     supervisor: bool,
@@ -226,11 +164,12 @@ struct World {
 impl World {
     fn new(rules: Rules, probe: Option<Duration>, rollback: bool) -> Self {
         let runs = if rollback { vec![std::ops::Range { start: 1, end: 5 }] } else { Vec::new() };
-        let mut table = ChunkTable::new(ENDPOINTS, CHUNK, runs);
+        let mut table = ChunkTable::new(ENDPOINTS, CHUNK, runs.clone());
         table.stack_all();
         let threads = (1..).take(THREADS).map(|number| Thread::new(WorkerId(number), 0, 0));
         Self {
             rules,
+            runs,
             now: Instant::now(),
             table,
             supervisor: true,
@@ -293,6 +232,8 @@ impl World {
             }
             Step::Drain(endpoint) => self.hold(endpoint, Hold::Draining),
             Step::Remove(endpoint) => self.hold(endpoint, Hold::Closed),
+            Step::Add(endpoint) => self.add(endpoint),
+            Step::Reopen(endpoint) => self.reopen(endpoint),
             Step::Drained(endpoint) => {
                 self.table.drained(self.table.place(endpoint));
             }
@@ -302,6 +243,7 @@ impl World {
             Step::Judge => self.judge(),
             Step::Wait(millis) => self.now += Duration::from_millis(millis),
         }
+        self.table.retire();
     }
 
     fn on_wire(&self, pick: usize) -> Option<usize> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::{
-    Address, Hold, Lease, Message, Opened, Outcome, Place, Report, Slot, Thread, Token, World,
+    Address, ENDPOINTS, Hold, Lease, Message, Opened, Outcome, Place, Report, Slot, Thread, Token,
+    World,
 };
 use crate::config;
 use crate::supervision::chunk::{ChunkId, ChunkState};
@@ -60,6 +61,23 @@ impl World {
         let place = self.table.place(endpoint);
         if self.supervisor {
             let _removed_before = self.table.hold(place, hold);
+            self.send_closings();
+        }
+    }
+
+    /// A new plan names an endpoint again that was removed.
+    pub(super) fn add(&mut self, endpoint: u64) {
+        let known = self.table.endpoint_state(self.table.place(endpoint));
+        if known.is_none_or(|state| state == EndpointState::Closed) {
+            self.table.renumber(ENDPOINTS, self.runs.clone(), Some);
+            self.table.add(&[endpoint]);
+        }
+    }
+
+    /// A new plan gives an endpoint other settings.
+    pub(super) fn reopen(&mut self, endpoint: u64) {
+        if self.supervisor {
+            self.table.reopen(self.table.place(endpoint), self.now);
             self.send_closings();
         }
     }
@@ -205,7 +223,7 @@ impl World {
     /// Sends what awaits a verdict to the error log.
     pub(super) fn judge(&mut self) {
         if self.supervisor {
-            let chunks = (1..=3).map(ChunkId);
+            let chunks = self.table.chunk_ids();
             let waiting = chunks.filter(|chunk| self.table.unjudged(*chunk).next().is_some());
             self.wire.extend(waiting.map(|chunk| Message::Judge { chunk }));
         }

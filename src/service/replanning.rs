@@ -1,0 +1,150 @@
+//! A running service gets another plan: endpoints are added, removed, or
+//! follow a new configuration.
+//!
+//! Specs are resolved here, on a thread of their own; the Supervisor compares
+//! and carries out. What stays as it is does not notice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+
+use super::changes::Changed;
+use super::handle::ServiceHandle;
+use super::operations::{ListOptions, OperationError, aside};
+use crate::actors::protocol::{Change, NewPlan, NotReplanned, Replan};
+use crate::config::{Config, Group, ListenSettings};
+use crate::net::host;
+use crate::plan::endpoints::{self, PlanEndpoints};
+use crate::spec::{Address, Protocol, Resolver, Selector, Spec};
+use crate::supervision::PlanDiff;
+
+/// The name of the group of what is added without one.
+const ADDED: &str = "added";
+
+impl ServiceHandle {
+    /// Serves the endpoints of `spec` too. With `like`, they join the group of
+    /// that name and have its settings; else the group `added`, with the
+    /// built-in settings. What is served already is left alone. They survive
+    /// [`Self::reload`], not a restart.
+    ///
+    /// Returns at once; what cannot be bound is retried like any other endpoint.
+    ///
+    /// # Errors
+    /// [`OperationError`]; then nothing changed.
+    pub async fn add(&self, spec: &Spec, like: Option<&str>) -> Result<PlanDiff, OperationError> {
+        if spec.is_exclusion() {
+            return Err(OperationError::Exclusion { spec: spec.to_string() });
+        }
+        let settings = match like {
+            None => ListenSettings::default(),
+            Some(name) => self.settings_of(name)?,
+        };
+        let name = like.unwrap_or(ADDED).to_owned();
+        let groups = vec![Group { name, specs: vec![spec.clone()], settings }];
+        // Ports of the kernel's choice are told apart from all others.
+        let first = self.shared.ordinals.fetch_add(spec.chosen(), Ordering::Relaxed);
+        let most = self.shared.config.limits.max_endpoints;
+        let planned =
+            aside(move || endpoints::build_from(&groups, &[], most, &host::SystemResolver, first));
+        let planned = planned.await??;
+        let group = planned.groups().first().cloned().ok_or(OperationError::Ended)?;
+        self.replan(Replan { what: NewPlan::Also(group), dry_run: false }).await
+    }
+
+    /// Removes the endpoints that `selector` names: their listeners close, and
+    /// their sessions end as in [`Self::drain`]. They are not listed any more.
+    /// Those of the configuration come back with [`Self::reload`].
+    ///
+    /// Returns when the ports are free.
+    ///
+    /// # Errors
+    /// [`OperationError`]; then nothing changed.
+    pub async fn remove(&self, selector: &Selector) -> Result<Changed, OperationError> {
+        self.change(selector, Change::Remove).await
+    }
+
+    /// Serves the groups of `config` from now on: opens what is new, drains
+    /// what is gone, and touches nothing else. Endpoints whose settings changed
+    /// are served anew from the same socket: no client is refused, and their
+    /// sessions go on as they began. What was added or suspended stays so.
+    /// With `dry_run` nothing changes, and the answer says what would.
+    ///
+    /// `coverage.min_bound` is taken over. Other sections whose values differ
+    /// are named in [`PlanDiff::needs_restart`] and keep their old values.
+    ///
+    /// # Errors
+    /// [`OperationError`]; then nothing changed.
+    pub async fn reload(&self, config: &Config, dry_run: bool) -> Result<PlanDiff, OperationError> {
+        let resolver = self.own_ports().await?;
+        let most = self.shared.config.limits.max_endpoints;
+        let (groups, excludes) = (config.groups.clone(), config.excludes.clone());
+        let planned: PlanEndpoints =
+            aside(move || endpoints::build(&groups, &excludes, most, &resolver)).await??;
+        let groups = planned.groups().to_vec();
+        let what = NewPlan::Instead { groups, min_bound: config.coverage.min_bound };
+        let mut diff = self.replan(Replan { what, dry_run }).await?;
+        diff.needs_restart = self.shared.config.needs_restart(config);
+        Ok(diff)
+    }
+
+    async fn replan(&self, order: Replan) -> Result<PlanDiff, OperationError> {
+        let done = self.supervisor.deliver(order).await.ok_or(OperationError::Ended)?;
+        done.map_err(|refused| match refused {
+            NotReplanned::Draining => OperationError::Draining,
+            NotReplanned::Plan(error) => OperationError::Plan(error),
+            NotReplanned::FdLimit { needed, have } => OperationError::FdLimit { needed, have },
+        })
+    }
+
+    fn settings_of(&self, name: &str) -> Result<ListenSettings, OperationError> {
+        let layout = self.layout.borrow();
+        let known = layout.groups().iter().find(|group| group.name == name);
+        known.map(|group| (*group.settings).clone()).ok_or_else(|| {
+            let names: Vec<_> = layout.groups().iter().map(|group| group.name.as_str()).collect();
+            OperationError::UnknownGroup { name: name.to_owned(), known: names.join(", ") }
+        })
+    }
+
+    /// The machine, without the ports that this service itself uses.
+    async fn own_ports(&self) -> Result<WithoutOwn, OperationError> {
+        let mut own: BTreeMap<Protocol, BTreeSet<u16>> = BTreeMap::new();
+        for row in self.list(&Selector::all(), ListOptions::default()).await?.endpoints {
+            own.entry(row.endpoint.protocol).or_default().insert(row.endpoint.port.number());
+        }
+        Ok(WithoutOwn { own })
+    }
+}
+
+/// The machine, but for ports that are in use by the one who asks.
+struct WithoutOwn {
+    own: BTreeMap<Protocol, BTreeSet<u16>>,
+}
+
+impl Resolver for WithoutOwn {
+    fn interface(&self, name: &str) -> Result<Vec<Address>, String> {
+        host::SystemResolver.interface(name)
+    }
+
+    fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        host::SystemResolver.host(name)
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        host::SystemResolver.file(path)
+    }
+
+    fn zone(&self, name: &str) -> Option<u32> {
+        host::SystemResolver.zone(name)
+    }
+
+    fn ports_in_use(&self, protocol: Protocol) -> Result<Vec<u16>, String> {
+        let mut ports = host::SystemResolver.ports_in_use(protocol)?;
+        let own = self.own.get(&protocol);
+        ports.retain(|port| !own.is_some_and(|own| own.contains(port)));
+        Ok(ports)
+    }
+
+    fn ephemeral_ports(&self) -> Result<(u16, u16), String> {
+        host::SystemResolver.ephemeral_ports()
+    }
+}
