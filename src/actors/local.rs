@@ -62,7 +62,8 @@ impl ListenerAddr {
 /// A listener that lives on this thread.
 struct ListenerEntry {
     addr: ListenerAddr,
-    lease: Lease,
+    /// Of the lease under which it was opened; chunk and worker are known.
+    epoch: u64,
     socket: Bound,
 }
 
@@ -212,7 +213,9 @@ impl WorkerLocal {
         addr: ListenerAddr,
         socket: Bound,
     ) {
-        self.listeners.borrow_mut().insert(place, ListenerEntry { addr, lease, socket });
+        self.listeners
+            .borrow_mut()
+            .insert(place, ListenerEntry { addr, epoch: lease.epoch, socket });
     }
 
     pub(crate) fn leave_listener(&self, place: Place) {
@@ -223,19 +226,23 @@ impl WorkerLocal {
 
     /// Whether the listener that was opened under this lease lives here.
     fn serves(&self, place: Place, lease: Lease) -> bool {
-        self.listeners.borrow().get(&place).is_some_and(|entry| entry.lease == lease)
+        self.listeners.borrow().get(&place).is_some_and(|entry| entry.epoch == lease.epoch)
     }
 
     fn listener_under(&self, place: Place, lease: Lease) -> Option<ListenerAddr> {
         let listeners = self.listeners.borrow();
-        listeners.get(&place).filter(|entry| entry.lease == lease).map(|entry| entry.addr.clone())
+        listeners
+            .get(&place)
+            .filter(|entry| entry.epoch == lease.epoch)
+            .map(|entry| entry.addr.clone())
     }
 
     /// The listeners of this thread, with their leases and sockets.
     pub(crate) fn listeners(&self) -> Vec<(Slot, Lease, Bound)> {
         let listeners = self.listeners.borrow();
         let row = |(place, entry): (&Place, &ListenerEntry)| {
-            (place.slot, entry.lease, entry.socket.clone())
+            let lease = Lease { chunk: place.chunk, worker: self.id, epoch: entry.epoch };
+            (place.slot, lease, entry.socket.clone())
         };
         listeners.iter().map(row).collect()
     }

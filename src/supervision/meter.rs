@@ -1,12 +1,12 @@
 //! Meters: what each endpoint counts, and who was there last.
 //!
-//! One small block of atomics an endpoint, side by side for a whole chunk, so
-//! that an endpoint costs 72 bytes and no allocation of its own. Listeners and
-//! sessions write, whoever asks reads; time is an argument.
+//! One small block of atomics an endpoint, made when the first client comes: an
+//! endpoint to which nobody comes costs 16 bytes. Listeners and sessions write,
+//! whoever asks reads; time is an argument.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::table::Slot;
@@ -35,12 +35,12 @@ struct Block {
 
 /// The meters of a chunk's endpoints, by slot.
 #[derive(Debug, Clone)]
-pub struct Meters(Arc<[Block]>);
+pub struct Meters(Arc<[OnceLock<Box<Block>>]>);
 
 /// The meter of one endpoint; clones count into the same.
 #[derive(Debug, Clone)]
 pub struct Meter {
-    blocks: Arc<[Block]>,
+    blocks: Arc<[OnceLock<Box<Block>>]>,
     slot: Slot,
 }
 
@@ -80,7 +80,7 @@ impl Meters {
     /// Meters of so many endpoints, all at zero.
     #[must_use]
     pub fn new(endpoints: usize) -> Self {
-        Self((0..endpoints).map(|_| Block::default()).collect())
+        Self((0..endpoints).map(|_| OnceLock::new()).collect())
     }
 
     /// The meter of one endpoint; `None` beyond the last.
@@ -93,7 +93,8 @@ impl Meters {
     /// What the meter of an endpoint shows; zeros beyond the last.
     #[must_use]
     pub fn read(&self, slot: Slot) -> Reading {
-        self.0.get(slot as usize).map(Block::read).unwrap_or_default()
+        let block = self.0.get(slot as usize).and_then(OnceLock::get);
+        block.map(|block| block.read()).unwrap_or_default()
     }
 }
 
@@ -129,16 +130,23 @@ impl Meter {
     }
 
     fn block(&self) -> Option<&Block> {
-        self.blocks.get(self.slot as usize)
+        let block = self.blocks.get(self.slot as usize)?;
+        Some(block.get_or_init(Box::default))
     }
 
     fn add(&self, came: u64, done: u64, turned_away: u64) {
+        if came + done + turned_away == 0 {
+            return;
+        }
         let Some(block) = self.block() else { return };
         let counters = [&block.came, &block.done, &block.turned_away];
         add_all(counters, [came, done, turned_away]);
     }
 
     fn add_bytes(&self, read: u64, written: u64) {
+        if read + written == 0 {
+            return;
+        }
         let Some(block) = self.block() else { return };
         add_all([&block.bytes_in, &block.bytes_out], [read, written]);
     }
@@ -179,6 +187,13 @@ impl Reading {
         self.came.saturating_sub(self.done)
     }
 
+    /// Whether the last client of this run came from that network.
+    #[must_use]
+    pub fn is_touched_by(&self, run: u64, network: IpAddr, prefix_bits: u8) -> bool {
+        let peer = self.peer.filter(|_| self.is_touched(run));
+        peer.is_some_and(|peer| is_within(peer.ip(), network, prefix_bits))
+    }
+
     /// Whether a client was there in this run (see [`Stamp::run`]).
     #[must_use]
     pub fn is_touched(&self, run: u64) -> bool {
@@ -198,6 +213,20 @@ impl Stamp {
         let time = Duration::from_millis(word & ((1 << TIME_BITS) - 1));
         (word != 0).then_some(Self { time, run: word >> TIME_BITS })
     }
+}
+
+/// Whether both addresses begin with the same so many bits.
+fn is_within(ip: IpAddr, network: IpAddr, prefix_bits: u8) -> bool {
+    let differing = match (ip, network) {
+        (IpAddr::V4(ip), IpAddr::V4(network)) => {
+            u128::from(u32::from(ip) ^ u32::from(network)).leading_zeros() - 96
+        }
+        (IpAddr::V6(ip), IpAddr::V6(network)) => {
+            (u128::from(ip) ^ u128::from(network)).leading_zeros()
+        }
+        _ => return false,
+    };
+    differing >= u32::from(prefix_bits)
 }
 
 /// The part of a run's number that is kept.
@@ -310,8 +339,19 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_costs_no_more_than_72_bytes() {
-        assert_eq!(size_of::<Block>(), 72);
+    fn a_network_holds_what_begins_as_it_does() {
+        let within = |ip: &str, network: &str, bits| {
+            is_within(ip.parse().expect("an IP"), network.parse().expect("an IP"), bits)
+        };
+        assert!(within("10.0.0.255", "10.0.0.0", 24) && !within("10.0.1.0", "10.0.0.0", 24));
+        assert!(within("10.0.0.1", "10.0.0.1", 32) && !within("10.0.0.0", "10.0.0.1", 32));
+        assert!(within("192.0.2.1", "0.0.0.0", 0) && !within("192.0.2.1", "::", 0));
+        assert!(within("2001:db8::9", "2001:db8::", 64) && !within("2001:db9::", "2001:db8::", 32));
+    }
+
+    #[test]
+    fn an_endpoint_costs_16_bytes_and_72_once_a_client_came() {
+        assert_eq!((size_of::<Block>(), size_of::<OnceLock<Box<Block>>>()), (72, 16));
     }
 
     proptest! {

@@ -30,7 +30,7 @@ impl<S> ChunkTable<S> {
     ) -> Result<(), Refused> {
         if let Some(row) = self.row_mut(place).filter(|row| row.leased) {
             // Its worker has not reported yet: noted until then.
-            row.lost = Some(Lost::Crashed(fault, due));
+            row.lost = Some(Box::new(Lost::Crashed(fault, due)));
             return Ok(());
         }
         if self.end_closing(place) {
@@ -74,7 +74,7 @@ impl<S> ChunkTable<S> {
     /// until its worker has reported.
     pub fn quarantine(&mut self, place: Place, fault: Fault, probe: Option<Instant>) {
         if let Some(row) = self.row_mut(place).filter(|row| row.leased) {
-            row.lost = Some(Lost::Exhausted(fault, probe));
+            row.lost = Some(Box::new(Lost::Exhausted(fault, probe)));
             return;
         }
         if self.end_closing(place) {

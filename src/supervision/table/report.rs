@@ -58,7 +58,7 @@ impl<S> ChunkTable<S> {
     /// [`Refused`] when there is no such endpoint or nobody serves it.
     pub fn listener_lost(&mut self, place: Place, fault: Fault) -> Result<(), Refused> {
         if let Some(row) = self.row_mut(place).filter(|row| row.leased) {
-            row.lost = Some(Lost::Failed(fault));
+            row.lost = Some(Box::new(Lost::Failed(fault)));
             return Ok(());
         }
         if self.end_closing(place) {
@@ -145,7 +145,7 @@ impl<S> ChunkTable<S> {
                     return false;
                 }
                 self.set_state(place, EndpointState::Listening);
-                let noted = match lost {
+                let noted = match lost.map(|lost| *lost) {
                     None => return had_failed,
                     Some(Lost::Failed(fault)) => self.listener_lost(place, fault),
                     Some(Lost::Crashed(fault, due)) => self.listener_crashed(place, fault, due),

@@ -48,7 +48,8 @@ pub(in crate::supervision) struct Row<S> {
     /// What became of its last failure.
     pub(in crate::supervision) judgement: Judgement,
     /// What became of its listener before the report that it was opened.
-    pub(in crate::supervision) lost: Option<Lost>,
+    /// Rare, so it does not take its room in every row.
+    pub(in crate::supervision) lost: Option<Box<Lost>>,
     /// It listened or was quarantined at least once.
     pub(in crate::supervision) decided: bool,
     /// The port that the kernel chose; 0 = none yet.
@@ -125,7 +126,7 @@ impl<S> Row<S> {
         self.fault.is_some_and(|fault| fault.kind == FaultKind::FdLimit)
     }
 
-    pub(in crate::supervision) const fn lease(&mut self) {
+    pub(in crate::supervision) fn lease(&mut self) {
         self.leased = true;
         self.due = None;
         self.lost = None;
