@@ -14,7 +14,7 @@ pub use operations::Sessions;
 pub(crate) use operations::{
     AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, DescribeStatus, Draining,
     EndpointSlice, GroupConnections, ListChunks, ListEndpoints, ListenersClosed, NewPlan,
-    NotReplanned, Replan,
+    NotReplanned, Replan, Touch,
 };
 
 use super::worker::Worker;

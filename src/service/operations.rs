@@ -5,12 +5,14 @@
 //! serves others in between.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
 use super::handle::ServiceHandle;
-use crate::actors::protocol::{DescribeStatus, GroupConnections, ListChunks, ListEndpoints};
+use crate::actors::protocol::{DescribeStatus, GroupConnections, ListChunks, ListEndpoints, Touch};
 use crate::net::host;
 use crate::plan::endpoints::PlanError;
 use crate::plan::facts::{BoundSocket, Holder};
@@ -81,11 +83,12 @@ pub struct ListOptions {
     pub limit: u64,
     /// After so many that are left out.
     pub offset: u64,
+    touch: Option<Touch>,
 }
 
 impl Default for ListOptions {
     fn default() -> Self {
-        Self { state: None, limit: u64::MAX, offset: 0 }
+        Self { state: None, limit: u64::MAX, offset: 0, touch: None }
     }
 }
 
@@ -94,6 +97,24 @@ impl ListOptions {
     #[must_use]
     pub const fn state(mut self, state: EndpointState) -> Self {
         self.state = Some(state);
+        self
+    }
+
+    /// Endpoints alone to which nobody came since the last
+    /// [`mark`](ServiceHandle::mark), or since the start.
+    #[must_use]
+    pub const fn untouched(mut self) -> Self {
+        self.touch = Some(Touch::Nobody);
+        self
+    }
+
+    /// Endpoints alone whose last client since the last
+    /// [`mark`](ServiceHandle::mark), or since the start, was in the network of
+    /// `network` and this many bits. An endpoint remembers its last client only:
+    /// who came before another is forgotten.
+    #[must_use]
+    pub const fn touched_by(mut self, network: IpAddr, prefix_bits: u8) -> Self {
+        self.touch = Some(Touch::From(network, prefix_bits));
         self
     }
 
@@ -125,11 +146,22 @@ impl ServiceHandle {
             selection: Arc::new(self.resolve(selector).await?),
             state: options.state,
             failed: false,
+            touch: options.touch,
             from: 0,
             skip: options.offset,
             take: options.limit,
         };
         self.fetch(query).await
+    }
+
+    /// Begins a new run: from now on every endpoint is untouched until a client
+    /// comes to it. A connection counts when it is accepted and when bytes
+    /// arrive on it, a datagram when it is received.
+    ///
+    /// Runs are told apart by their last 16 bits: 65,536 marks later an endpoint
+    /// that nobody came to meanwhile counts as touched again.
+    pub fn mark(&self) {
+        self.shared.run.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Chunks by number: at most `limit`, after `offset` that are left out.
@@ -171,6 +203,7 @@ impl ServiceHandle {
             selection: Arc::new(Selector::all().resolve(&host::SystemResolver, [])?),
             state: None,
             failed: true,
+            touch: None,
             from: 0,
             skip: 0,
             take: u64::MAX,

@@ -118,3 +118,31 @@ async fn the_status_counts_states_and_names_each_worker() {
     let sizes: Vec<_> = chunks.iter().map(|chunk| (chunk.id.0, chunk.endpoints)).collect();
     assert_eq!(sizes, [(2, 3), (3, 1)]);
 }
+
+#[tokio::test]
+async fn what_nobody_came_to_since_the_mark_is_listed_and_so_is_who_came() {
+    let block = Block::new();
+    let handle = start("", &format!("both://{}:18000-18002", block.ip(0)));
+    handle.wait_ready().await.expect("it runs");
+    let untouched = || async {
+        let options = ListOptions::default().untouched();
+        let listing = handle.list(&Selector::all(), options).await.expect("it runs");
+        listing.endpoints.iter().map(|row| row.endpoint.to_string()).collect::<Vec<_>>()
+    };
+    let mut open = connect(block.at(18_000));
+    echo_tcp(&mut open, b"before");
+    handle.mark();
+    assert_eq!(untouched().await.len(), 6);
+    echo_tcp(&mut connect(block.at(18_001)), b"after");
+    echo_udp(&udp_client(block.at(18_002)), b"after");
+    let left = || async { untouched().await.len() == 4 };
+    assert!(eventually_async(DEADLINE, left).await, "{:?}", untouched().await);
+    echo_tcp(&mut open, b"bytes count too");
+    let left = || async { untouched().await.len() == 3 };
+    assert!(eventually_async(DEADLINE, left).await, "{:?}", untouched().await);
+    let by = |network: [u8; 4]| ListOptions::default().touched_by(network.into(), 8);
+    let listing = handle.list(&Selector::all(), by([127, 0, 0, 0])).await.expect("it runs");
+    assert_eq!(listing.matched, 3);
+    let listing = handle.list(&Selector::all(), by([10, 0, 0, 0])).await.expect("it runs");
+    assert_eq!(listing.matched, 0);
+}

@@ -1,9 +1,10 @@
 //! What the desk tells of itself when it is asked. Changes nothing.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Desk;
-use crate::actors::protocol::{EndpointSlice, ListEndpoints};
+use crate::actors::protocol::{EndpointSlice, ListEndpoints, Touch};
 use crate::plan::endpoints::PlannedGroup;
 use crate::spec::{Candidate, Endpoint, Port};
 use crate::supervision::{
@@ -29,6 +30,7 @@ impl Desk {
             let failed = row.fault.is_some() && row.state != EndpointState::Listening;
             let wanted = query.state.is_none_or(|state| state == row.state)
                 && (!query.failed || failed)
+                && query.touch.is_none_or(|touch| self.is_touched(place, touch))
                 && query.selection.names(&candidate);
             if !wanted {
                 continue;
@@ -61,8 +63,7 @@ impl Desk {
         row: &RowInfo,
         now: Instant,
     ) -> EndpointInfo {
-        let meters = self.setup.meters.get(&place.chunk);
-        let reading: Reading = meters.map(|meters| meters.read(place.slot)).unwrap_or_default();
+        let reading = self.reading(place);
         let listens = row.state == EndpointState::Listening;
         EndpointInfo {
             endpoint: match (candidate.endpoint.port, row.number) {
@@ -80,6 +81,21 @@ impl Desk {
             last_seen: reading.seen.and_then(|seen| self.wall_time(seen.time, now)),
             reading,
         }
+    }
+
+    fn is_touched(&self, place: Place, touch: Touch) -> bool {
+        let reading = self.reading(place);
+        let share = self.setup.shares.first();
+        let run = share.map_or(0, |share| share.run.load(Ordering::Relaxed));
+        match touch {
+            Touch::Nobody => !reading.is_touched(run),
+            Touch::From(network, bits) => reading.is_touched_by(run, network, bits),
+        }
+    }
+
+    fn reading(&self, place: Place) -> Reading {
+        let meters = self.setup.meters.get(&place.chunk);
+        meters.map(|meters| meters.read(place.slot)).unwrap_or_default()
     }
 
     /// The wall clock's time so long after the service's start.

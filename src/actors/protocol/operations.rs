@@ -4,6 +4,7 @@
 //! never kept for more than a millisecond or two. Each may be heard twice (see
 //! `link`): a question changes nothing, and a change is the same when repeated.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,11 +27,21 @@ pub(crate) struct ListEndpoints {
     pub(crate) state: Option<EndpointState>,
     /// Those that do not listen for a fault alone.
     pub(crate) failed: bool,
+    /// By who came to them since the last mark.
+    pub(crate) touch: Option<Touch>,
     /// The first place of the plan to look at.
     pub(crate) from: u64,
     /// How many of those that match are wanted, after how many that are not.
     pub(crate) skip: u64,
     pub(crate) take: u64,
+}
+
+/// Who came to an endpoint since the last mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touch {
+    Nobody,
+    /// The last client was from this network, of so many bits.
+    From(IpAddr, u8),
 }
 
 /// Answer to [`ListEndpoints`].
