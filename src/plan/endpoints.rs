@@ -24,7 +24,7 @@ use crate::spec::{Endpoint, EndpointSet, Endpoints, Port, Protocol};
 
 pub use build::build;
 pub use error::{PlanError, SpecPlace};
-pub use offline::check;
+pub use offline::{check, count};
 
 /// One `[[listen]]` group and what it serves.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use crate::plan::reach::LocalRoutes;
 use crate::spec::Protocol;
 
 pub(crate) use holders::find as holders;
-pub(crate) use limits::{limits, raise_nofile};
+pub(crate) use limits::{grow_descriptor_table, limits, raise_nofile};
 pub(crate) use resolver::SystemResolver;
 
 /// The machine as it is now. What cannot be read counts as harmless: a plan
