@@ -74,7 +74,6 @@ impl Machine {
             protocol,
             address: ip.parse().expect("an address"),
             port,
-            exclusive: true,
             dual_stack: false,
             inode,
         });
@@ -266,14 +265,6 @@ fn a_dual_stack_socket_holds_its_port_in_both_families() {
     assert_eq!(machine.findings(), []);
     machine.facts.sockets[0].dual_stack = true;
     machine.assert(Kind::InUse, Level::Error, 1);
-}
-
-#[test]
-fn a_socket_that_is_bound_and_does_not_listen_is_not_in_the_way() {
-    let plan = [tcp("127.0.0.1", "127.0.0.1", &[(8000, 8000)])];
-    let mut machine = Machine::serving(plan).holding(Protocol::Tcp, "127.0.0.1", 8000, 7);
-    machine.facts.sockets[0].exclusive = false;
-    assert_eq!(machine.findings(), []);
 }
 
 #[test]
