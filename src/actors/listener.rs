@@ -16,11 +16,11 @@ use tokio::time::Sleep;
 use tokio_util::sync::PollSemaphore;
 
 use super::local::WorkerLocal;
-use super::protocol::{CloseListener, GroupRuntime, ListenerFailed, SessionFailed};
+use super::protocol::{CloseListener, GroupRuntime, SessionFailed};
 use super::session::{Accepted, EchoSession};
 use crate::net::accept::{AcceptClass, AcceptLoop, Acceptor, Connection, Step, classify};
 use crate::spec::Endpoint;
-use crate::supervision::{Fault, FaultKind, Lease, Place};
+use crate::supervision::{Fault, FaultKind, Place};
 
 /// Accepts in a row before other tasks of the thread have their turn.
 const ACCEPTS_A_TURN: usize = 16;
@@ -28,8 +28,6 @@ const ACCEPTS_A_TURN: usize = 16;
 /// The listener of one TCP endpoint.
 pub(crate) struct Listener {
     place: Place,
-    lease: Lease,
-    endpoint: Endpoint,
     group: Arc<GroupRuntime>,
     local: Rc<WorkerLocal>,
     accepts: AcceptLoop<Acceptor>,
@@ -38,24 +36,26 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn new(
         place: Place,
-        lease: Lease,
-        endpoint: Endpoint,
         group: Arc<GroupRuntime>,
         local: Rc<WorkerLocal>,
         acceptor: Acceptor,
     ) -> Self {
-        Self { place, lease, endpoint, group, local, accepts: AcceptLoop::new(acceptor) }
+        Self { place, group, local, accepts: AcceptLoop::new(acceptor) }
     }
 
     fn serve(&self, (stream, peer): Connection, permit: OwnedSemaphorePermit) {
         let accepted = Accepted { stream, peer, permit };
-        EchoSession::spawn(&self.local, self.endpoint, &self.group, accepted);
+        EchoSession::spawn(&self.local, self.endpoint(), &self.group, accepted);
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.accepts.source().bound().endpoint()
     }
 
     /// Tells the error log that an accept(2) failed.
     fn report(&self, kind: FaultKind, error: &std::io::Error) {
         let fault = Fault { kind, errno: error.raw_os_error().unwrap_or(0) };
-        let endpoint = self.endpoint;
+        let endpoint = self.endpoint();
         self.local.report_session(SessionFailed { endpoint, peer: None, fault, panic: None });
     }
 
@@ -138,11 +138,7 @@ impl ActorFuture<Listener> for Serve {
                 Step::Broken(error) => {
                     let errno = error.raw_os_error().unwrap_or(0);
                     let fault = Fault { kind: FaultKind::Listener, errno };
-                    listener.local.report_listener(ListenerFailed {
-                        place: listener.place,
-                        lease: listener.lease,
-                        fault,
-                    });
+                    listener.local.report_listener(listener.place, fault);
                     ctx.stop();
                     return Poll::Ready(());
                 }

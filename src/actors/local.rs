@@ -8,13 +8,13 @@
 mod poison;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use actix::Addr;
+use actix::{Actor, Addr, Context, Handler, WeakAddr};
 use slab::Slab;
 use tokio::sync::Notify;
 
@@ -28,7 +28,7 @@ use super::share::WorkerShare;
 use super::udp_listener::UdpListener;
 use super::watch::Ended;
 use crate::net::bind::Bound;
-use crate::supervision::{Lease, Place, SessionClock, Slot, WorkerId};
+use crate::supervision::{Fault, Lease, Place, SessionClock, Slot, WorkerId};
 
 /// Size of the buffer that all sessions and listeners of a thread read into.
 /// Unit: bytes; a UDP datagram of 65,507 fits (RFC 768).
@@ -42,19 +42,29 @@ thread_local! {
 /// How often deadlines are looked at: they are met within this much.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The address of a listener's actor.
+/// The address of a listener's actor. A weak one: a listener lives by what it
+/// serves, and a strong address costs 80 bytes.
 #[derive(Debug, Clone)]
 pub(crate) enum ListenerAddr {
-    Tcp(Addr<Listener>),
-    Udp(Addr<UdpListener>),
+    Tcp(WeakAddr<Listener>),
+    Udp(WeakAddr<UdpListener>),
 }
 
 impl ListenerAddr {
     async fn close(self) {
-        let _gone = match self {
-            Self::Tcp(addr) => addr.send(CloseListener).await,
-            Self::Udp(addr) => addr.send(CloseListener).await,
-        };
+        match self {
+            Self::Tcp(addr) => close(&addr).await,
+            Self::Udp(addr) => close(&addr).await,
+        }
+    }
+}
+
+async fn close<A>(listener: &WeakAddr<A>)
+where
+    A: Actor<Context = Context<A>> + Handler<CloseListener>,
+{
+    if let Some(listener) = listener.upgrade() {
+        let _gone = listener.send(CloseListener).await;
     }
 }
 
@@ -90,7 +100,8 @@ pub(crate) struct WorkerLocal {
     now: Cell<Instant>,
     draining: Cell<bool>,
     sessions: RefCell<Slab<SessionEntry>>,
-    listeners: RefCell<HashMap<Place, ListenerEntry>>,
+    /// A chunk is opened in order: that fills a tree from one end, and never moves it.
+    listeners: RefCell<BTreeMap<Place, ListenerEntry>>,
     /// The panic of the session that is being dropped, if it is one.
     pub(crate) session_panic: RefCell<Option<String>>,
     /// Chunks that are being opened or reported; a drain waits for them.
@@ -198,10 +209,11 @@ impl WorkerLocal {
         self.listeners.borrow_mut().insert(place, ListenerEntry { addr, lease, socket });
     }
 
-    pub(crate) fn leave_listener(&self, place: Place) {
+    /// Forgets a listener; the lease that it was opened under.
+    fn leave_listener(&self, place: Place) -> Option<Lease> {
         let entry = self.listeners.borrow_mut().remove(&place);
-        drop(entry);
         self.gone.notify_one();
+        entry.map(|entry| entry.lease)
     }
 
     /// The listeners of this thread, with their leases and sockets.
@@ -214,9 +226,9 @@ impl WorkerLocal {
     }
 
     /// A listener's actor is gone; a panic is told to the supervisor.
-    pub(crate) fn listener_ended(&self, place: Place, lease: Lease, ended: Ended) {
-        self.leave_listener(place);
-        if let Ended::Panicked(panic) = ended {
+    pub(crate) fn listener_ended(&self, place: Place, ended: Ended) {
+        let lease = self.leave_listener(place);
+        if let (Ended::Panicked(panic), Some(lease)) = (ended, lease) {
             let crashed = ListenerCrashed { place, lease, panic };
             let _ending = self.share.ended.send(ActorEnded::Listener(crashed));
         }
@@ -252,7 +264,10 @@ impl WorkerLocal {
 
     /// Tells the supervisor that a listener failed. Waits for room in its
     /// mailbox: this must not be lost.
-    pub(crate) fn report_listener(&self, failed: ListenerFailed) {
+    pub(crate) fn report_listener(&self, place: Place, fault: Fault) {
+        let lease = self.listeners.borrow().get(&place).map(|entry| entry.lease);
+        let Some(lease) = lease else { return };
+        let failed = ListenerFailed { place, lease, fault };
         let supervisor = self.share.supervisor.clone();
         actix::spawn(async move {
             let _ending = supervisor.deliver(failed).await;
