@@ -61,7 +61,7 @@ impl PlanEndpoints {
         self.groups.last().map_or(0, |group| group.first + group.set.len())
     }
 
-    /// Never: an empty plan is refused by [`build`].
+    /// Never: an empty plan is refused by [`build()`].
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -18,7 +18,7 @@ use crate::spec::{Address, Protocol, Resolver};
 /// judged, nor is what depends on them.
 ///
 /// # Errors
-/// As [`build`].
+/// As [`build()`].
 pub fn check(config: &Config) -> Result<(), PlanError> {
     let machine = Unasked::default();
     let built = build(&config.groups, &config.excludes, config.limits.max_endpoints, &machine);
