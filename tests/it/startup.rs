@@ -29,6 +29,25 @@ fn term_while_a_big_plan_opens_ends_soon_and_leaves_no_port() {
     }
 }
 
+#[test]
+fn the_descriptor_table_is_grown_before_the_first_thread() {
+    if !needs(&[Need::Tool("strace"), Need::Descriptors(5_000)]) {
+        return;
+    }
+    let (folder, block) = (tempfile::tempdir().expect("a folder"), Block::new());
+    let trace = folder.path().join("trace");
+    let mut server = Ipcow::serve([format!("tcp://{}:18000-18009", block.ip(0))])
+        .traced(&trace, &["trace=fcntl,clone,clone3"])
+        .start();
+    assert_eq!(server.ready().endpoints("listening"), 10);
+    server.terminate().expect_code(0);
+    let calls = std::fs::read_to_string(&trace).expect("strace writes its file");
+    let first = |call: &str| calls.lines().position(|line| line.contains(call));
+    // Ten endpoints, 4,096 sessions, and 512 for the program.
+    let (grown, thread) = (first("F_DUPFD_CLOEXEC, 4617)"), first("clone"));
+    assert!(grown.is_some() && grown < thread, "{calls}");
+}
+
 /// Round trips of one client that end while the same thread still opens the rest.
 fn echoes_before_the_last_endpoint_listens() -> usize {
     let block = Block::new();
