@@ -16,8 +16,8 @@ use tokio::time::Sleep;
 use tokio_util::sync::PollSemaphore;
 
 use super::local::WorkerLocal;
-use super::protocol::{CloseListener, GroupRuntime, SessionFailed};
-use super::session::{Accepted, EchoSession};
+use super::protocol::{CloseListener, GroupRuntime, SessionAccepted, SessionFailed};
+use super::session::Accepted;
 use crate::net::accept::{AcceptClass, AcceptLoop, Acceptor, Connection, Step, classify};
 use crate::spec::Endpoint;
 use crate::supervision::{Fault, FaultKind, Place};
@@ -44,8 +44,9 @@ impl Listener {
     }
 
     fn serve(&self, (stream, peer): Connection, permit: OwnedSemaphorePermit) {
+        let (endpoint, group) = (self.endpoint(), Arc::clone(&self.group));
         let accepted = Accepted { stream, peer, permit };
-        EchoSession::spawn(&self.local, self.endpoint(), &self.group, accepted);
+        self.local.place_session(SessionAccepted { endpoint, group, accepted });
     }
 
     fn endpoint(&self) -> Endpoint {

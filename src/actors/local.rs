@@ -98,6 +98,8 @@ pub(crate) struct WorkerLocal {
     pub(crate) share: WorkerShare,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     now: Cell<Instant>,
+    /// How long this thread had run at the last tick.
+    pub(super) ran: Cell<Duration>,
     draining: Cell<bool>,
     sessions: RefCell<Slab<SessionEntry>>,
     /// A chunk is opened in order: that fills a tree from one end, and never moves it.
@@ -120,6 +122,7 @@ impl WorkerLocal {
                 share,
                 scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
                 now: Cell::new(Instant::now()),
+                ran: Cell::default(),
                 draining: Cell::new(false),
                 opening: Cell::new(0),
                 sessions: RefCell::default(),
@@ -129,6 +132,7 @@ impl WorkerLocal {
             });
             HERE.set(Some(Rc::clone(&local)));
             actix::spawn(Rc::clone(&local).tick());
+            actix::spawn(Rc::clone(&local).take_sessions());
             local
         })
     }
@@ -137,10 +141,14 @@ impl WorkerLocal {
     async fn tick(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut before = Instant::now();
         loop {
             ticks.tick().await;
-            self.set_now(Instant::now());
+            let now = Instant::now();
+            self.set_now(now);
+            self.show_itself(now, before);
             self.expire_sessions();
+            before = now;
         }
     }
 
@@ -149,6 +157,7 @@ impl WorkerLocal {
         if self.draining.replace(true) {
             return;
         }
+        self.stop_taking();
         actix::spawn(async move {
             let listeners: Vec<_> =
                 self.listeners.borrow().values().map(|entry| entry.addr.clone()).collect();
@@ -191,10 +200,20 @@ impl WorkerLocal {
             #[cfg(feature = "fault-injection")]
             peer,
         });
+        self.count_sessions(sessions.len());
+    }
+
+    fn count_sessions(&self, count: usize) {
+        if let Some(load) = self.share.roster.load(self.id) {
+            load.set_sessions(count);
+        }
     }
 
     pub(crate) fn leave_session(&self, key: usize) {
-        let entry = self.sessions.borrow_mut().try_remove(key);
+        let mut sessions = self.sessions.borrow_mut();
+        let entry = sessions.try_remove(key);
+        self.count_sessions(sessions.len());
+        drop(sessions);
         drop(entry);
         self.gone.notify_one();
     }

@@ -13,8 +13,10 @@ pub(crate) mod orders;
 #[cfg(feature = "fault-injection")]
 pub(crate) mod poison;
 pub(crate) mod protocol;
+pub(crate) mod roster;
 pub(crate) mod session;
 pub(crate) mod share;
+pub(crate) mod spread;
 pub(crate) mod supervisor;
 pub(crate) mod udp_listener;
 pub(crate) mod watch;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle, Message};
 
+use super::session::Accepted;
 use super::worker::Worker;
 use crate::config::ListenSettings;
 use crate::net::bind::Bound;
@@ -181,6 +182,16 @@ pub(crate) struct FailuresJudged {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ErrorLogReturned;
+
+/// Event, Listener → the least loaded worker's thread: this connection is yours.
+/// Travels through the roster's mailboxes instead of an actor's, so that it
+/// survives the Worker, and its thread.
+#[derive(Debug)]
+pub(crate) struct SessionAccepted {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) group: Arc<GroupRuntime>,
+    pub(crate) accepted: Accepted,
+}
 
 /// Event, EchoSession or Listener → ErrorLog: a connection failed, or could not
 /// be accepted. Disturbs nothing else.

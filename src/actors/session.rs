@@ -32,6 +32,7 @@ pub(crate) struct EchoSession {
 }
 
 /// A connection that was accepted, with its permit.
+#[derive(Debug)]
 pub(crate) struct Accepted {
     /// Non-blocking, known to no runtime yet.
     pub(crate) stream: std::net::TcpStream,

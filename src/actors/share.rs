@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::link::Link;
-use super::protocol::{ActorEnded, SessionFailed};
+use super::protocol::{ActorEnded, SessionAccepted, SessionFailed};
+use super::roster::Roster;
 use super::supervisor::Supervisor;
 use crate::spec::Address;
 use crate::supervision::{DropReason, SessionGauge, SessionLimits, WorkerCounters};
@@ -22,6 +23,8 @@ pub(crate) struct WorkerShare {
     pub(crate) gauge: Arc<SessionGauge>,
     /// One permit a session, over all workers.
     pub(crate) permits: Arc<Semaphore>,
+    /// Who has how much to do, and what waits for whom.
+    pub(crate) roster: Arc<Roster<SessionAccepted>>,
     pub(crate) first_drops: Arc<FirstDrops>,
     pub(crate) settings: Arc<SessionSettings>,
     /// Session failures that did not fit into the error log's queue.

@@ -13,9 +13,11 @@ use super::system::Command;
 use crate::actors::desk::Event;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
+use crate::actors::protocol::SessionAccepted;
+use crate::actors::roster::Roster;
 use crate::actors::share::{FirstDrops, SessionSettings};
 use crate::supervision::{
-    Board, ChunkCounts, EndpointCounts, Ready, RestartCounters, SessionGauge, Totals,
+    Board, ChunkCounts, EndpointCounts, Load, Ready, RestartCounters, SessionGauge, Totals,
     WorkerCounters,
 };
 
@@ -50,6 +52,7 @@ pub(super) struct Shared {
     pub(super) gauge: Arc<SessionGauge>,
     pub(super) counters: Arc<[Arc<WorkerCounters>]>,
     pub(super) permits: Arc<Semaphore>,
+    pub(super) roster: Arc<Roster<SessionAccepted>>,
     pub(super) first_drops: Arc<FirstDrops>,
     pub(super) settings: Arc<SessionSettings>,
     /// The service ends: sessions that are dropped now are cut off.
@@ -101,6 +104,12 @@ impl ServiceHandle {
             hung_workers: self.shared.board.hung(),
             uptime: self.shared.started.elapsed(),
         }
+    }
+
+    /// What each worker has to do, in the order of the workers.
+    #[must_use]
+    pub fn loads(&self) -> Vec<Load> {
+        self.shared.roster.loads(Instant::now()).collect()
     }
 
     /// The next event; `None` once the service has stopped. A reader that is

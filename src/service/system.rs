@@ -14,6 +14,8 @@ use super::tree::{self, Outlets, Tree};
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::protocol::BeginDrain;
+use crate::actors::roster::Roster;
+use crate::actors::spread;
 use crate::config::Config;
 use crate::supervision::{Totals, WorkerCounters};
 
@@ -50,7 +52,9 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
     // All endpoints may recover at once.
     let most_events = usize::try_from(plan.endpoints.len()).unwrap_or(EVENTS).max(EVENTS);
     let counters = || Arc::new(WorkerCounters::default());
+    let workers = plan.workers.workers;
     let shared = Shared {
+        roster: Arc::new(Roster::new(workers, Instant::now())),
         permits: Arc::new(tree::permits(&plan)),
         first_drops: Arc::default(),
         ending: Arc::default(),
@@ -60,7 +64,7 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
         settings: Arc::new(tree::session_settings(config, &plan)),
         board: Arc::default(),
         gauge: Arc::default(),
-        counters: (0..plan.workers.workers).map(|_| counters()).collect(),
+        counters: (0..workers).map(|_| counters()).collect(),
         started: Instant::now(),
         plan: Arc::new(plan),
     };
@@ -94,6 +98,9 @@ fn run(
         shared.ending.store(true, Ordering::Release);
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
+        }
+        if let Some(counters) = shared.counters.first() {
+            spread::cut_off(&shared.roster, counters);
         }
         let errors = tree.guardian.errors().await;
         Ok(Summary {

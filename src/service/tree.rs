@@ -64,6 +64,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         counters: Arc::clone(counters),
         gauge: Arc::clone(&shared.gauge),
         permits: Arc::clone(&shared.permits),
+        roster: Arc::clone(&shared.roster),
         first_drops: Arc::clone(&shared.first_drops),
         settings: Arc::clone(&shared.settings),
         unlogged: Arc::clone(&dropped),

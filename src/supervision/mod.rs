@@ -12,6 +12,7 @@ mod drop_reason;
 mod failure;
 mod intensity;
 mod line_budget;
+mod load;
 mod report;
 mod restart_counters;
 mod retry;
@@ -27,6 +28,7 @@ pub use drop_reason::DropReason;
 pub use failure::{Fault, FaultClass, FaultKind};
 pub use intensity::{Charge, RestartPolicy, Restarts};
 pub use line_budget::{LineBudget, Turn};
+pub use load::{Load, WorkerLoad, least_loaded};
 pub use report::{
     DrainReport, EndpointFailure, ErrorReport, MAX_BOUND, MAX_FAILURES, Picture, Ready,
 };

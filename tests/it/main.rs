@@ -23,6 +23,7 @@ mod plan_findings;
 mod running_listeners;
 mod serve_events;
 mod shutdown;
+mod spread;
 mod stampede;
 mod startup;
 mod supervision;
