@@ -3,14 +3,12 @@
 //!
 //! A mailbox belongs to the worker's place and not to its thread, so that what
 //! waits there outlives the thread: its successor takes it, or any other worker
-//! that finds it abandoned. Each holds its lock for a push or a pop and no longer.
-//! Knows neither actor nor runtime; time is an argument.
+//! that finds it abandoned. Knows neither actor nor runtime; time is an argument.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_queue::ArrayQueue;
 use tokio::sync::Notify;
 
 use crate::supervision::{Load, WorkerId, WorkerLoad, least_loaded};
@@ -33,17 +31,11 @@ struct Place<T> {
     load: WorkerLoad,
     /// When its thread last showed itself, in milliseconds since `born`.
     seen: AtomicU64,
-    /// As in the mailbox, to be read without its lock.
+    /// Whether anything may be pushed. SeqCst, here and where the mailbox is
+    /// emptied after it was shut: see [`Place::push`].
     open: AtomicBool,
-    waiting: AtomicU64,
-    mailbox: Mutex<Mailbox<T>>,
+    mailbox: ArrayQueue<T>,
     arrived: Notify,
-}
-
-#[derive(Debug)]
-struct Mailbox<T> {
-    open: bool,
-    queue: VecDeque<T>,
 }
 
 impl<T> Place<T> {
@@ -52,27 +44,35 @@ impl<T> Place<T> {
             load: WorkerLoad::default(),
             seen: AtomicU64::new(0),
             open: AtomicBool::new(false),
-            waiting: AtomicU64::new(0),
-            mailbox: Mutex::new(Mailbox { open: false, queue: VecDeque::new() }),
+            mailbox: ArrayQueue::new(MAILBOX),
             arrived: Notify::new(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mailbox<T>> {
-        // Nothing panics between the lines that hold it.
-        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    /// # Errors
+    /// An item, where the mailbox is full or shut: this one, or one as good that
+    /// was pushed at the same time.
+    fn push(&self, item: T) -> Result<(), T> {
+        if !self.open.load(Ordering::SeqCst) {
+            return Err(item);
+        }
+        self.mailbox.push(item)?;
+        if !self.open.load(Ordering::SeqCst) {
+            // It was shut meanwhile. Who shut it may have emptied it before the
+            // push: then the item is still there, and nobody else looks again.
+            return self.mailbox.pop().map_or(Ok(()), Err);
+        }
+        self.arrived.notify_one();
+        Ok(())
     }
 
-    fn set_open(&self, open: bool) -> VecDeque<T> {
-        let mut mailbox = self.lock();
-        mailbox.open = open;
-        self.open.store(open, Ordering::Release);
-        if open { VecDeque::new() } else { self.take_all(&mut mailbox) }
+    fn shut(&self) -> Vec<T> {
+        self.open.store(false, Ordering::SeqCst);
+        self.take_all()
     }
 
-    fn take_all(&self, mailbox: &mut Mailbox<T>) -> VecDeque<T> {
-        self.waiting.store(0, Ordering::Release);
-        std::mem::take(&mut mailbox.queue)
+    fn take_all(&self) -> Vec<T> {
+        std::iter::from_fn(|| self.mailbox.pop()).collect()
     }
 }
 
@@ -93,29 +93,27 @@ impl<T> Roster<T> {
     fn is_present(&self, place: &Place<T>, now: Instant) -> bool {
         let seen = Duration::from_millis(place.seen.load(Ordering::Acquire));
         let now = Duration::from_millis(self.millis(now));
-        place.open.load(Ordering::Acquire) && now.saturating_sub(seen) < ABANDONED
+        place.open.load(Ordering::SeqCst) && now.saturating_sub(seen) < ABANDONED
     }
 
     /// The worker's thread runs and takes what waits for it.
     pub(crate) fn open(&self, worker: WorkerId, now: Instant) {
         self.show(worker, now);
         if let Some(place) = self.place(worker) {
-            drop(place.set_open(true));
+            place.open.store(true, Ordering::SeqCst);
         }
     }
 
     /// The worker takes nothing more; what still waited is its caller's now.
-    pub(crate) fn close(&self, worker: WorkerId) -> VecDeque<T> {
-        self.place(worker).map(|place| place.set_open(false)).unwrap_or_default()
+    pub(crate) fn close(&self, worker: WorkerId) -> Vec<T> {
+        self.place(worker).map(Place::shut).unwrap_or_default()
     }
 
     /// The worker's thread has ended: it takes nothing more, has no session, and
     /// what waited for it waits for a successor or for others.
     pub(crate) fn leave(&self, worker: WorkerId) {
         let Some(place) = self.place(worker) else { return };
-        let mut mailbox = place.lock();
-        mailbox.open = false;
-        place.open.store(false, Ordering::Release);
+        place.open.store(false, Ordering::SeqCst);
         place.load.set_sessions(0);
     }
 
@@ -135,20 +133,13 @@ impl<T> Roster<T> {
     ///
     /// # Errors
     /// The item, where it stays: `from` has no more than its share, or the other's
-    /// mailbox is full, shut or in use.
+    /// mailbox is full or shut.
     pub(crate) fn give(&self, from: WorkerId, item: T, now: Instant) -> Result<(), T> {
         let (Some(own), Some(to)) = (self.place(from), self.least_loaded(from, now)) else {
             return Err(item);
         };
-        let Ok(mut mailbox) = to.mailbox.try_lock() else { return Err(item) };
-        if !mailbox.open || mailbox.queue.len() >= MAILBOX {
-            return Err(item);
-        }
-        mailbox.queue.push_back(item);
-        to.waiting.store(mailbox.queue.len() as u64, Ordering::Release);
-        drop(mailbox);
+        to.push(item)?;
         own.load.gave();
-        to.arrived.notify_one();
         Ok(())
     }
 
@@ -164,7 +155,7 @@ impl<T> Roster<T> {
     /// What each worker has to do, in their order.
     pub(crate) fn loads(&self, now: Instant) -> impl Iterator<Item = Load> {
         self.places.iter().map(move |place| {
-            let waiting = place.waiting.load(Ordering::Acquire);
+            let waiting = place.mailbox.len() as u64;
             place.load.read(waiting, self.is_present(place, now))
         })
     }
@@ -173,35 +164,22 @@ impl<T> Roster<T> {
     pub(crate) async fn next(&self, worker: WorkerId) -> Option<T> {
         let place = self.place(worker)?;
         loop {
-            if let Some(item) = self.take(place) {
+            if let Some(item) = place.mailbox.pop() {
                 return Some(item);
             }
             place.arrived.notified().await;
         }
     }
 
-    fn take(&self, place: &Place<T>) -> Option<T> {
-        let mut mailbox = place.lock();
-        let item = mailbox.queue.pop_front();
-        place.waiting.store(mailbox.queue.len() as u64, Ordering::Release);
-        item
-    }
-
     /// What waits for workers whose threads have ended or hang.
-    pub(crate) fn take_abandoned(&self, now: Instant) -> VecDeque<T> {
-        let waits = |place: &&Place<T>| place.waiting.load(Ordering::Acquire) > 0;
-        let mut found = VecDeque::new();
-        for place in self.places.iter().filter(waits) {
-            if !self.is_present(place, now) {
-                found.append(&mut place.take_all(&mut place.lock()));
-            }
-        }
-        found
+    pub(crate) fn take_abandoned(&self, now: Instant) -> Vec<T> {
+        let absent = self.places.iter().filter(|place| !self.is_present(place, now));
+        absent.flat_map(Place::take_all).collect()
     }
 
     /// Shuts every mailbox; what waited, in no order.
-    pub(crate) fn close_all(&self) -> VecDeque<T> {
-        self.places.iter().flat_map(|place| place.set_open(false)).collect()
+    pub(crate) fn close_all(&self) -> Vec<T> {
+        self.places.iter().flat_map(Place::shut).collect()
     }
 }
 
@@ -277,7 +255,7 @@ mod tests {
             if successor {
                 roster.open(TWO, now);
                 assert!(roster.take_abandoned(now).is_empty());
-                assert_eq!(roster.take(&roster.places[1]), Some(7));
+                assert_eq!(roster.places[1].mailbox.pop(), Some(7));
             } else {
                 assert_eq!(roster.take_abandoned(now), [7]);
             }
@@ -291,6 +269,34 @@ mod tests {
         roster.give(ONE, 7, now).expect("it takes");
         assert_eq!(roster.close_all(), [7]);
         assert_eq!((roster.give(ONE, 8, now), roster.close_all().len()), (Err(8), 0));
+    }
+
+    #[test]
+    fn nothing_is_lost_or_doubled_between_givers_and_one_who_shuts() {
+        let now = Instant::now();
+        for _ in 0..200 {
+            let roster = roster(now);
+            roster.load(ONE).expect("it exists").set_sessions(10_000);
+            let mut seen = std::thread::scope(|scope| {
+                let give = |first: u32| {
+                    let roster = &roster;
+                    let items = first..first + 50;
+                    scope.spawn(move || {
+                        items.filter_map(|item| roster.give(ONE, item, now).err()).collect()
+                    })
+                };
+                let givers = [give(0), give(50)];
+                let shut = scope.spawn(|| roster.close(TWO));
+                let kept = givers
+                    .into_iter()
+                    .flat_map(|giver| -> Vec<u32> { giver.join().expect("no panic") });
+                let mut seen: Vec<u32> = kept.collect();
+                seen.extend(shut.join().expect("no panic"));
+                seen
+            });
+            seen.sort_unstable();
+            assert_eq!(seen, (0..100).collect::<Vec<_>>());
+        }
     }
 
     #[tokio::test]
