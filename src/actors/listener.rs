@@ -1,7 +1,7 @@
 //! A bound TCP endpoint: accepts connections and starts their sessions.
 //!
-//! Takes a permit before each accept, so that clients beyond the limit wait in
-//! the kernel's backlog. Never reads or writes a connection.
+//! Takes a ticket before each accept: with `on_limit = "wait"` clients beyond the
+//! limit wait in the kernel's backlog. Never reads or writes a connection.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,10 +11,9 @@ use std::time::Instant;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
-use tokio_util::sync::PollSemaphore;
 
+use super::admission::{self, Ticket, TicketQueue};
 use super::local::WorkerLocal;
 use super::protocol::{CloseListener, GroupRuntime, SessionAccepted, SessionFailed};
 use super::session::Accepted;
@@ -43,10 +42,17 @@ impl Listener {
         Self { place, group, local, accepts: AcceptLoop::new(acceptor) }
     }
 
-    fn serve(&self, (stream, peer): Connection, permit: OwnedSemaphorePermit) {
-        let (endpoint, group) = (self.endpoint(), Arc::clone(&self.group));
-        let accepted = Accepted { stream, peer, permit };
-        self.local.place_session(SessionAccepted { endpoint, group, accepted });
+    /// Starts a session for a client, or refuses it.
+    fn serve(&self, (stream, peer): Connection, ticket: Ticket) {
+        let share = &self.local.share;
+        match share.admission.seat(peer.ip(), ticket) {
+            Ok(seat) => {
+                let (endpoint, group) = (self.endpoint(), Arc::clone(&self.group));
+                let accepted = Accepted { stream, peer, seat };
+                self.local.place_session(SessionAccepted { endpoint, group, accepted });
+            }
+            Err(refusal) => admission::refuse(share, &stream, peer.ip(), refusal),
+        }
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -66,11 +72,9 @@ impl Listener {
         // Those that wait now, and no more: under a flood there is always one
         // more, and what refuses accept(2) itself takes none away.
         for _ in 0..self.accepts.source().waiting() {
-            let Ok(permit) = Arc::clone(&self.local.share.permits).try_acquire_owned() else {
-                break;
-            };
+            let Some(ticket) = self.local.share.admission.try_ticket() else { break };
             match self.accepts.source().try_accept() {
-                Ok(Some(connection)) => self.serve(connection, permit),
+                Ok(Some(connection)) => self.serve(connection, ticket),
                 Ok(None) => break,
                 Err(error) => match error.raw_os_error().map(classify) {
                     Some(AcceptClass::Retry) => {}
@@ -85,8 +89,8 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let permits = PollSemaphore::new(Arc::clone(&self.local.share.permits));
-        ctx.spawn(Serve { permits, sleep: None });
+        let tickets = TicketQueue::new(&self.local.share.admission);
+        ctx.spawn(Serve { tickets, sleep: None });
     }
 }
 
@@ -99,9 +103,9 @@ impl Handler<CloseListener> for Listener {
     }
 }
 
-/// Waits for a client, then for a permit, then accepts.
+/// Waits for a client, then for a ticket, then accepts.
 struct Serve {
-    permits: PollSemaphore,
+    tickets: TicketQueue,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -123,13 +127,13 @@ impl ActorFuture<Listener> for Serve {
                 // The runtime is shutting down.
                 return Poll::Ready(());
             }
-            let Some(permit) = ready!(self.permits.poll_acquire(task)) else {
+            let Some(ticket) = ready!(self.tickets.poll_ticket(task)) else {
                 return Poll::Ready(());
             };
             match ready!(listener.accepts.poll_step(task, fastrand::f64())) {
                 Step::Taken(connection) => {
                     listener.local.set_now(Instant::now());
-                    listener.serve(connection, permit);
+                    listener.serve(connection, ticket);
                 }
                 Step::Lost(error) => listener.report(FaultKind::AcceptLost, &error),
                 Step::Pause { wait, error } => {

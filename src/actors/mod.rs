@@ -3,6 +3,7 @@
 //! Actors hold lifecycles and pass messages. They never touch bytes (that is
 //! `net`'s) and never decide about retries or states (that is `supervision`'s).
 
+pub(crate) mod admission;
 pub(crate) mod desk;
 pub(crate) mod error_log;
 pub(crate) mod link;

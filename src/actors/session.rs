@@ -14,8 +14,8 @@ use std::time::Duration;
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::admission::Seat;
 use super::local::WorkerLocal;
 use super::protocol::{EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched};
@@ -31,13 +31,13 @@ pub(crate) struct EchoSession {
     books: Books,
 }
 
-/// A connection that was accepted, with its permit.
+/// A connection that was accepted, with its seat.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     /// Non-blocking, known to no runtime yet.
     pub(crate) stream: std::net::TcpStream,
     pub(crate) peer: SocketAddr,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) seat: Seat,
 }
 
 impl EchoSession {
@@ -48,7 +48,7 @@ impl EchoSession {
         group: &GroupRuntime,
         accepted: Accepted,
     ) {
-        let Accepted { stream, peer, permit } = accepted;
+        let Accepted { stream, peer, seat } = accepted;
         let stream = match prepare(stream, local.share.settings.keepalive) {
             Ok(stream) => stream,
             Err(error) => return refuse(local, endpoint, peer, &error),
@@ -57,7 +57,7 @@ impl EchoSession {
         let clock = Rc::new(SessionClock::new(local.now()));
         // It is known before it runs: a drain that begins now finds it.
         local.enter_session(&clock, peer, |key| {
-            let books = Books::open(Rc::clone(local), key, endpoint, peer, permit);
+            let books = Books::open(Rc::clone(local), key, endpoint, peer, seat);
             let session = Self { pump, clock: Rc::clone(&clock), books };
             let local = Rc::clone(local);
             start_watched(session, move |ended| {
@@ -174,7 +174,7 @@ struct Books {
     key: usize,
     /// How it ended; `None` when it was dropped from outside.
     end: Option<End>,
-    _permit: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl Books {
@@ -183,11 +183,11 @@ impl Books {
         key: usize,
         endpoint: Endpoint,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        seat: Seat,
     ) -> Self {
         local.share.counters.session_accepted();
         local.share.gauge.enter();
-        Self { local, endpoint, peer, key, end: None, _permit: permit }
+        Self { local, endpoint, peer, key, end: None, _seat: seat }
     }
 
     /// What the books say of the session, and the failure to report.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
+use super::admission::Admission;
 use super::link::Link;
 use super::protocol::{ActorEnded, SessionAccepted, SessionFailed};
 use super::roster::Roster;
@@ -21,8 +22,8 @@ pub(crate) struct WorkerShare {
     pub(crate) counters: Arc<WorkerCounters>,
     /// Over all workers.
     pub(crate) gauge: Arc<SessionGauge>,
-    /// One permit a session, over all workers.
-    pub(crate) permits: Arc<Semaphore>,
+    /// Who gets a session, over all workers.
+    pub(crate) admission: Arc<Admission>,
     /// Who has how much to do, and what waits for whom.
     pub(crate) roster: Arc<Roster<SessionAccepted>>,
     pub(crate) first_drops: Arc<FirstDrops>,

@@ -177,8 +177,23 @@ pub struct Limits {
     pub max_endpoints: u64,
     /// Most sessions at once; `None` = what the fd budget leaves.
     pub max_sessions: Option<u32>,
+    /// Most sessions at once of one source: an IPv4 address, or an IPv6 network of
+    /// 64 bits; `None` = any number. What is beyond is accepted and closed.
+    pub max_sessions_per_source: Option<u32>,
     /// File descriptors that are kept free for everything else.
     pub fd_reserve: u32,
+    /// What clients beyond `max_sessions` meet.
+    pub on_limit: OnLimit,
+}
+
+/// What clients beyond `limits.max_sessions` meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLimit {
+    /// They wait in the kernel's backlog, first come first served.
+    Wait,
+    /// They are accepted and closed.
+    Close,
 }
 
 /// `[udp]`

@@ -12,7 +12,7 @@ use super::groups;
 use super::layer::{Flat, flat};
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, Retry, Session, Shutdown, Supervision, Threads, Udp,
+    Mode, OnBindError, OnLimit, Retry, Session, Shutdown, Supervision, Threads, Udp,
 };
 use super::schema::LISTEN_DEFAULTS;
 use super::value::{percent, port_range};
@@ -111,7 +111,9 @@ struct RawSession {
 struct RawLimits {
     max_endpoints: u64,
     max_sessions: Auto<u32>,
+    max_sessions_per_source: u32,
     fd_reserve: u32,
+    on_limit: OnLimit,
 }
 
 #[derive(Deserialize)]
@@ -158,7 +160,10 @@ pub(crate) fn config(
         limits: Limits {
             max_endpoints: raw.limits.max_endpoints,
             max_sessions: raw.limits.max_sessions.given(),
+            max_sessions_per_source: Some(raw.limits.max_sessions_per_source)
+                .filter(|most| *most > 0),
             fd_reserve: raw.limits.fd_reserve,
+            on_limit: raw.limits.on_limit,
         },
         udp: udp(raw.udp)?,
         shutdown: Shutdown {

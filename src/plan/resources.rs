@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn limits(max_sessions: Option<u32>, fd_reserve: u32) -> config::Limits {
-        config::Limits { max_endpoints: 1_000_000, max_sessions, fd_reserve }
+        config::Limits { max_sessions, fd_reserve, ..config::Limits::default() }
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::planning::Plan;
 use super::summary::Summary;
 use super::system::Command;
+use crate::actors::admission::Admission;
 use crate::actors::desk::Event;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
@@ -51,7 +52,7 @@ pub(super) struct Shared {
     pub(super) board: Arc<Board>,
     pub(super) gauge: Arc<SessionGauge>,
     pub(super) counters: Arc<[Arc<WorkerCounters>]>,
-    pub(super) permits: Arc<Semaphore>,
+    pub(super) admission: Arc<Admission>,
     pub(super) roster: Arc<Roster<SessionAccepted>>,
     pub(super) first_drops: Arc<FirstDrops>,
     pub(super) settings: Arc<SessionSettings>,

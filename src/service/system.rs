@@ -55,7 +55,7 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
     let workers = plan.workers.workers;
     let shared = Shared {
         roster: Arc::new(Roster::new(workers, Instant::now())),
-        permits: Arc::new(tree::permits(&plan)),
+        admission: Arc::new(tree::admission(config, &plan)),
         first_drops: Arc::default(),
         ending: Arc::default(),
         restarts: Arc::default(),

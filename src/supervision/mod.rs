@@ -13,6 +13,7 @@ mod failure;
 mod intensity;
 mod line_budget;
 mod load;
+mod refusal;
 mod report;
 mod restart_counters;
 mod retry;
@@ -29,6 +30,7 @@ pub use failure::{Fault, FaultClass, FaultKind};
 pub use intensity::{Charge, RestartPolicy, Restarts};
 pub use line_budget::{LineBudget, Turn};
 pub use load::{Load, WorkerLoad, least_loaded};
+pub use refusal::Refusal;
 pub use report::{
     DrainReport, EndpointFailure, ErrorReport, MAX_BOUND, MAX_FAILURES, Picture, Ready,
 };

@@ -16,6 +16,7 @@ mod foreign_clients;
 mod injected_faults;
 mod layering;
 mod library;
+mod limits;
 mod namespaces;
 mod on_bind_error;
 mod output;

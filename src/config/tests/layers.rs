@@ -140,6 +140,8 @@ fn numbers_lists_and_words_arrive_with_their_types() {
         max_backoff_ms = 10_000
         [limits]
         max_sessions = 7
+        max_sessions_per_source = 3
+        on_limit = 'close'
         [udp]
         refuse_source_ports = [\"0-99\", 123, \"7, 9\"]
         receive_buffer_bytes = 4096
@@ -151,6 +153,9 @@ fn numbers_lists_and_words_arrive_with_their_types() {
     assert_eq!(config.chunks.size, Some(16));
     assert_eq!(config.retry.max_backoff, Duration::from_secs(10));
     assert_eq!(config.limits.max_sessions, Some(7));
+    assert_eq!(config.limits.max_sessions_per_source, Some(3));
+    assert_eq!(config.limits.on_limit, OnLimit::Close);
+    assert_eq!(Config::default().limits.max_sessions_per_source, None);
     assert_eq!(config.udp.refuse_source_ports, [(0, 99), (123, 123), (7, 7), (9, 9)]);
     assert_eq!(config.udp.receive_buffer_bytes, Some(4096));
     assert_eq!(config.log.format, LogFormat::Json);
