@@ -1,4 +1,4 @@
-//! Who gets a session: the global limit, the limit a source.
+//! Who gets a session: the group's sources, the global limit, the limit a source.
 //!
 //! One for the service. Holds no lock: permits are the semaphore's, seats
 //! are `net::source_seats`'. Never waits by itself; the listener does.
@@ -13,6 +13,7 @@ use tokio_util::sync::PollSemaphore;
 
 use super::share::WorkerShare;
 use crate::config::OnLimit;
+use crate::net::source_rules::{SourceRules, Standing};
 use crate::net::source_seats::{SourceSeat, SourceSeats};
 use crate::supervision::Refusal;
 
@@ -63,7 +64,15 @@ impl Admission {
     ///
     /// # Errors
     /// Why it gets none; the ticket's permit is free again.
-    pub(crate) fn seat(&self, source: IpAddr, ticket: Ticket) -> Result<Seat, Refusal> {
+    pub(crate) fn seat(
+        &self,
+        source: IpAddr,
+        rules: &SourceRules,
+        ticket: Ticket,
+    ) -> Result<Seat, Refusal> {
+        if rules.standing(source) == Standing::Denied {
+            return Err(Refusal::Source);
+        }
         let permit = ticket.0.or_else(|| self.permit()).ok_or(Refusal::Limit)?;
         let source = match &self.seats {
             None => None,
@@ -123,7 +132,7 @@ mod tests {
 
     fn seat(admission: &Admission) -> Result<Seat, Refusal> {
         let ticket = admission.try_ticket().expect("a ticket");
-        admission.seat(HERE, ticket)
+        admission.seat(HERE, &SourceRules::new(&[], &[]), ticket)
     }
 
     #[test]
@@ -149,7 +158,10 @@ mod tests {
             assert_eq!(seat(&admission).err(), Some(Refusal::SourceLimit));
         }
         let ticket = admission.try_ticket().expect("a ticket");
+        let nobody = SourceRules::new(&["192.0.2.0/24".parse().expect("a block")], &[]);
+        assert_eq!(admission.seat(HERE, &nobody, ticket).err(), Some(Refusal::Source));
+        let ticket = admission.try_ticket().expect("a ticket");
         let other = "192.0.2.1".parse().expect("an address");
-        assert!(admission.seat(other, ticket).is_ok());
+        assert!(admission.seat(other, &nobody, ticket).is_ok());
     }
 }

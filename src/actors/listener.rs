@@ -45,7 +45,7 @@ impl Listener {
     /// Starts a session for a client, or refuses it.
     fn serve(&self, (stream, peer): Connection, ticket: Ticket) {
         let share = &self.local.share;
-        match share.admission.seat(peer.ip(), ticket) {
+        match share.admission.seat(peer.ip(), &self.group.datagrams.sources, ticket) {
             Ok(seat) => {
                 let (endpoint, group) = (self.endpoint(), Arc::clone(&self.group));
                 let accepted = Accepted { stream, peer, seat };

@@ -45,6 +45,8 @@ impl Default for ListenSettings {
         Self {
             mode: Mode::Echo,
             termination: b"!!quit!!".to_vec(),
+            allow_from: Vec::new(),
+            deny_from: Vec::new(),
             freebind: false,
             backlog: None,
             on_bind_error: OnBindError::Keep,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::spec::Spec;
+use crate::spec::{Cidr, Spec};
 
 /// The effective configuration of one service.
 ///
@@ -61,6 +61,11 @@ pub struct ListenSettings {
     pub mode: Mode,
     /// Ends a session when it is seen; empty = never. At most 4096 bytes.
     pub termination: Vec<u8>,
+    /// Sources that are served, sorted; empty = any. Of the blocks of both lists
+    /// that hold a source, the longest decides.
+    pub allow_from: Vec<Cidr>,
+    /// Sources that are not served, sorted; of two equal blocks this one wins.
+    pub deny_from: Vec<Cidr>,
     /// Bind addresses that no interface has yet (`IP_FREEBIND`, ip(7)).
     pub freebind: bool,
     /// Length of the queue of established, not yet accepted connections;

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     MinBound,
     /// Ports and ranges of ports, `0` included.
     PortRanges,
+    /// Blocks of addresses.
+    Cidrs,
     /// Belongs to one group and is read with it.
     Group,
     /// Of a later version: refused by name.
@@ -131,8 +133,8 @@ pub(crate) static KEYS: &[Key] = &[
         Kind::Text { max_bytes: MAX_TERMINATION },
         "Ends a session; \"\" = none.",
     ),
-    later(LISTEN_DEFAULTS, "allow_from"),
-    later(LISTEN_DEFAULTS, "deny_from"),
+    shared("allow_from", Kind::Cidrs, "Sources that are served; [] = any."),
+    shared("deny_from", Kind::Cidrs, "Sources that are not served."),
     shared("freebind", Kind::Flag, "Binds addresses that are not there yet."),
     shared("backlog", auto(1, 65_535, "connections"), "The accept queue of a listener."),
     later(LISTEN_DEFAULTS, "reuse_port"),

@@ -16,7 +16,7 @@ use super::model::{
 };
 use super::schema::LISTEN_DEFAULTS;
 use super::value::{percent, port_range};
-use crate::spec::Spec;
+use crate::spec::{Cidr, Spec};
 
 /// `"auto"` or a value.
 #[derive(Deserialize)]
@@ -54,6 +54,8 @@ struct Sections {
 struct RawListen {
     mode: Mode,
     termination: String,
+    allow_from: Vec<String>,
+    deny_from: Vec<String>,
     freebind: bool,
     backlog: Auto<u16>,
     on_bind_error: OnBindError,
@@ -206,11 +208,22 @@ fn typed_group(merged: &::config::Config, group: &groups::Group) -> Result<Group
         settings: ListenSettings {
             mode: raw.mode,
             termination: raw.termination.into_bytes(),
+            allow_from: cidrs(raw.allow_from)?,
+            deny_from: cidrs(raw.deny_from)?,
             freebind: raw.freebind,
             backlog: raw.backlog.given(),
             on_bind_error: raw.on_bind_error,
         },
     })
+}
+
+/// Sorted and without repetitions, so that groups which mean the same are equal.
+fn cidrs(texts: Vec<String>) -> Result<Vec<Cidr>, ConfigError> {
+    let block = |text: String| text.parse().map_err(|_| ConfigError::Message(text));
+    let mut blocks = texts.into_iter().map(block).collect::<Result<Vec<Cidr>, _>>()?;
+    blocks.sort_unstable();
+    blocks.dedup();
+    Ok(blocks)
 }
 
 fn retry(raw: &RawRetry) -> Retry {

@@ -21,6 +21,7 @@ use crate::actors::supervisor::Supervisor;
 use crate::config::{Config, ListenSettings, OnBindError};
 use crate::net::datagram::DatagramRules;
 use crate::net::source_guard::SourceGuard;
+use crate::net::source_rules::SourceRules;
 use crate::net::terminator::Terminator;
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::supervision::{
@@ -123,6 +124,7 @@ fn groups(config: &Config, plan: &Plan, routes: &Routes) -> Vec<Arc<GroupRuntime
         datagrams: DatagramRules {
             mode: settings.mode,
             max_datagram_bytes: config.udp.max_datagram_bytes,
+            sources: SourceRules::new(&settings.allow_from, &settings.deny_from),
             guard: source_guard(config, plan, routes.clone()),
         },
     };

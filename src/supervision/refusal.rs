@@ -6,6 +6,8 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// Its source is denied by `allow_from` or `deny_from`.
+    Source,
     /// As many sessions as `limits.max_sessions` are open, and `limits.on_limit`
     /// is `close`.
     Limit,
@@ -15,7 +17,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of [`Self::index`].
-    pub const ALL: [Self; 2] = [Self::Limit, Self::SourceLimit];
+    pub const ALL: [Self; 3] = [Self::Source, Self::Limit, Self::SourceLimit];
 
     /// Its place in an array with one slot for each reason.
     #[must_use]
@@ -27,6 +29,7 @@ impl Refusal {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Source => "source",
             Self::Limit => "limit",
             Self::SourceLimit => "source_limit",
         }
@@ -36,6 +39,7 @@ impl Refusal {
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
+            Self::Source => "listen_defaults.allow_from, deny_from",
             Self::Limit => "limits.max_sessions",
             Self::SourceLimit => "limits.max_sessions_per_source",
         }

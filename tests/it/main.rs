@@ -24,6 +24,7 @@ mod plan_findings;
 mod running_listeners;
 mod serve_events;
 mod shutdown;
+mod sources;
 mod spread;
 mod stampede;
 mod startup;

@@ -99,12 +99,19 @@ fn the_defaults_of_groups_come_from_every_layer() {
         ("IPCOW__LISTEN_DEFAULTS__BACKLOG", "128"),
         ("IPCOW__LISTEN_DEFAULTS__ON_BIND_ERROR", "rollback"),
         ("IPCOW__LISTEN_DEFAULTS__FREEBIND", "true"),
+        ("IPCOW__LISTEN_DEFAULTS__ALLOW_FROM", "2001:db8::/32, 10.0.0.0/8,10.0.0.0/8"),
+        ("IPCOW__LISTEN_DEFAULTS__DENY_FROM", "[\"10.1.2.3\"]"),
     ]);
     let settings = load(&inputs).expect("legal").config.groups[0].settings.clone();
     assert_eq!(settings.mode, Mode::Discard);
     assert_eq!(settings.backlog, Some(128));
     assert_eq!(settings.on_bind_error, OnBindError::Rollback);
     assert!(settings.freebind);
+    let shown = |blocks: &[crate::spec::Cidr]| -> Vec<String> {
+        blocks.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(shown(&settings.allow_from), ["10.0.0.0/8", "2001:db8::/32"]);
+    assert_eq!(shown(&settings.deny_from), ["10.1.2.3/32"]);
 }
 
 #[test]
@@ -169,6 +176,7 @@ fn what_is_shown_loads_to_the_same_configuration() {
         "threads.factor=0.5",
         "chunks.size=9",
         "udp.refuse_source_ports=[]",
+        "listen_defaults.allow_from=[\"10.0.0.0/8\", \"::ffff:192.0.2.0/120\"]",
     ]);
     inputs.specs = vec!["127.0.0.1:1-9".to_owned(), "!127.0.0.1:5".to_owned()];
     let examples = [include_str!("../../../config/lab.toml"), BUILT_IN];
