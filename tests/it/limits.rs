@@ -157,6 +157,56 @@ fn an_ipv6_network_of_64_bits_is_one_source() {
     });
 }
 
+#[test]
+fn what_accept_gave_is_what_was_accepted_and_what_was_refused_for_whatever_reason() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let (block, folder) = (Block::new(), tempfile::tempdir().expect("a folder"));
+    let trace = folder.path().join("trace");
+    let mut server = Ipcow::serve([format!("tcp://{}:18000-18001", block.ip(0))])
+        .args(["--workers", "2"])
+        .set("limits.max_sessions=4")
+        .set("limits.on_limit=close")
+        .set("limits.max_sessions_per_source=2")
+        .set(&format!("listen_defaults.deny_from={}", block.ip(3)))
+        .traced(&trace, &["trace=accept4"])
+        .start();
+    assert_eq!(server.ready().endpoints("listening"), 2);
+    let dial = |from: u32, nth: u16| connect_from(block.ip(from), block.at(18_000 + nth % 2));
+    let (mut held, mut dialled) = (Vec::new(), 0);
+    for (from, clients, served) in [(1, 3, 2), (3, 2, 0), (2, 3, 2), (4, 2, 0)] {
+        let before = held.len();
+        held.extend((0..clients).filter_map(|nth| admitted(dial(from, nth))));
+        assert_eq!(held.len() - before, served, "from address {from}");
+        dialled += u64::from(clients);
+    }
+    // Gone before it was taken, or after: accept(2) gives it all the same.
+    for nth in 0..50 {
+        let client = dial(1 + u32::from(nth) % 4, nth);
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
+        dialled += 1;
+    }
+    drop(held);
+    let summary = server.terminate().expect_code(0).summary();
+    let [accepted, refused] = counts(&summary, "sessions", ["accepted", "refused"]);
+    assert_eq!(accepted + refused, dialled, "{summary}");
+    let reasons = summary["sessions"]["refused_by_reason"].as_object().expect("by reason");
+    assert_eq!(reasons.len(), 3, "{summary}");
+    assert_eq!(reasons.values().filter_map(serde_json::Value::as_u64).sum::<u64>(), refused);
+    // The tracer may write its last lines after the program has ended.
+    let given = || {
+        let text = std::fs::read_to_string(&trace).expect("a trace");
+        let results = text.lines().filter(|line| line.contains("accept4"));
+        results.filter(|line| line.rsplit("= ").next().is_some_and(is_number)).count() as u64
+    };
+    assert!(eventually(DEADLINE, || given() == dialled), "{} given, {summary}", given());
+}
+
+fn is_number(text: &str) -> bool {
+    text.trim_end().parse::<u32>().is_ok()
+}
+
 fn start(keys: &str) -> ServiceHandle {
     let mut config = load_str("test", keys).expect("legal keys").config;
     config.groups.clear();
