@@ -49,7 +49,9 @@
 //!
 //! Each service runs on threads of its own (`ipcow-service`, and `ipcow-worker-N` for each
 //! worker), so that any async runtime may hold its handle, or none. Starting one raises the
-//! process's soft limit of open files to the hard one. It installs no signal handler and
+//! process's soft limit of open files to the hard one, and makes room in its table of
+//! descriptors; [`ServiceBuilder::make_room`](service::ServiceBuilder::make_room) does so
+//! where it is cheapest, before there are threads. It installs no signal handler and
 //! no logger, reads no environment unless [`config::environment`] is called, and never ends
 //! the process. Events are written through `tracing`. Dropping a
 //! [`ServiceHandle`](service::ServiceHandle) stops its service, joins its threads and frees

@@ -4,6 +4,7 @@
 
 mod chunks;
 mod config;
+mod load;
 mod plan;
 mod spec;
 mod terminator;
@@ -16,6 +17,7 @@ criterion_group!(
     config::loading,
     plan::planning,
     chunks::table,
+    load::choosing,
     terminator::search
 );
 criterion_main!(benches);

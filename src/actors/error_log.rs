@@ -1,6 +1,6 @@
 //! The error log: where every failure arrives, and where retries are decided.
 //!
-//! Applies [`RetryPolicy`] to failed endpoints and counts everything by kind.
+//! Applies [`RetryPolicy`](crate::supervision::RetryPolicy) to failed endpoints and counts everything by kind.
 //! Writes grouped lines, and only so many a second. What it knows is in the
 //! [`Book`], which the service lends to its successor, should it die.
 

@@ -1,7 +1,7 @@
 //! A bound TCP endpoint: accepts connections and starts their sessions.
 //!
-//! Takes a permit before each accept, so that clients beyond the limit wait in
-//! the kernel's backlog. Never reads or writes a connection.
+//! Takes a ticket before each accept: with `on_limit = "wait"` clients beyond the
+//! limit wait in the kernel's backlog. Never reads or writes a connection.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,16 +11,15 @@ use std::time::Instant;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
-use tokio_util::sync::PollSemaphore;
 
+use super::admission::{self, Ticket, TicketQueue};
 use super::local::WorkerLocal;
-use super::protocol::{CloseListener, GroupRuntime, ListenerFailed, OpenOrder, SessionFailed};
-use super::session::{Accepted, EchoSession, Served};
+use super::protocol::{CloseListener, GroupRuntime, OpenOrder, SessionAccepted, SessionFailed};
+use super::session::{Accepted, Served};
 use crate::net::accept::{AcceptClass, AcceptLoop, Acceptor, Connection, Step, classify};
 use crate::spec::Endpoint;
-use crate::supervision::{Fault, FaultKind, Lease, Meter, Place};
+use crate::supervision::{Fault, FaultKind, Meter, Place};
 
 /// Accepts in a row before other tasks of the thread have their turn.
 const ACCEPTS_A_TURN: usize = 16;
@@ -28,8 +27,6 @@ const ACCEPTS_A_TURN: usize = 16;
 /// The listener of one TCP endpoint.
 pub(crate) struct Listener {
     place: Place,
-    lease: Lease,
-    endpoint: Endpoint,
     group: Arc<GroupRuntime>,
     meter: Meter,
     local: Rc<WorkerLocal>,
@@ -39,26 +36,39 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn new(
         place: Place,
-        lease: Lease,
         order: OpenOrder,
         local: Rc<WorkerLocal>,
         acceptor: Acceptor,
     ) -> Self {
-        let OpenOrder { endpoint, group, meter, .. } = order;
-        Self { place, lease, endpoint, group, meter, local, accepts: AcceptLoop::new(acceptor) }
+        let OpenOrder { group, meter, .. } = order;
+        Self { place, group, meter, local, accepts: AcceptLoop::new(acceptor) }
     }
 
-    fn serve(&self, (stream, peer): Connection, permit: OwnedSemaphorePermit) {
-        let accepted = Accepted { stream, peer, permit };
-        let served =
-            Served { endpoint: self.endpoint, place: self.place, meter: self.meter.clone() };
-        EchoSession::spawn(&self.local, served, &self.group, accepted);
+    /// Starts a session for a client, or refuses it.
+    fn serve(&self, (stream, peer): Connection, ticket: Ticket) {
+        let share = &self.local.share;
+        match share.admission.seat(peer.ip(), &self.group.datagrams.sources, ticket) {
+            Ok(seat) => {
+                let (endpoint, meter) = (self.endpoint(), self.meter.clone());
+                let served = Served { endpoint, place: self.place, meter };
+                let (group, accepted) = (Arc::clone(&self.group), Accepted { stream, peer, seat });
+                self.local.place_session(SessionAccepted { served, group, accepted });
+            }
+            Err(refusal) => {
+                self.meter.session_refused(peer, self.local.stamp());
+                admission::refuse(share, &stream, peer.ip(), refusal);
+            }
+        }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.accepts.source().bound().endpoint()
     }
 
     /// Tells the error log that an accept(2) failed.
     fn report(&self, kind: FaultKind, error: &std::io::Error) {
         let fault = Fault { kind, errno: error.raw_os_error().unwrap_or(0) };
-        let endpoint = self.endpoint;
+        let endpoint = self.endpoint();
         self.local.report_session(SessionFailed { endpoint, peer: None, fault, panic: None });
     }
 
@@ -68,11 +78,9 @@ impl Listener {
         // Those that wait now, and no more: under a flood there is always one
         // more, and what refuses accept(2) itself takes none away.
         for _ in 0..self.accepts.source().waiting() {
-            let Ok(permit) = Arc::clone(&self.local.share.permits).try_acquire_owned() else {
-                break;
-            };
+            let Some(ticket) = self.local.share.admission.try_ticket() else { break };
             match self.accepts.source().try_accept() {
-                Ok(Some(connection)) => self.serve(connection, permit),
+                Ok(Some(connection)) => self.serve(connection, ticket),
                 Ok(None) => break,
                 Err(error) => match error.raw_os_error().map(classify) {
                     Some(AcceptClass::Retry) => {}
@@ -87,8 +95,8 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let permits = PollSemaphore::new(Arc::clone(&self.local.share.permits));
-        ctx.spawn(Serve { permits, sleep: None });
+        let tickets = TicketQueue::new(&self.local.share.admission);
+        ctx.spawn(Serve { tickets, sleep: None });
     }
 }
 
@@ -101,9 +109,9 @@ impl Handler<CloseListener> for Listener {
     }
 }
 
-/// Waits for a client, then for a permit, then accepts.
+/// Waits for a client, then for a ticket, then accepts.
 struct Serve {
-    permits: PollSemaphore,
+    tickets: TicketQueue,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -125,13 +133,13 @@ impl ActorFuture<Listener> for Serve {
                 // The runtime is shutting down.
                 return Poll::Ready(());
             }
-            let Some(permit) = ready!(self.permits.poll_acquire(task)) else {
+            let Some(ticket) = ready!(self.tickets.poll_ticket(task)) else {
                 return Poll::Ready(());
             };
             match ready!(listener.accepts.poll_step(task, fastrand::f64())) {
                 Step::Taken(connection) => {
                     listener.local.set_now(Instant::now());
-                    listener.serve(connection, permit);
+                    listener.serve(connection, ticket);
                 }
                 Step::Lost(error) => listener.report(FaultKind::AcceptLost, &error),
                 Step::Pause { wait, error } => {
@@ -141,11 +149,7 @@ impl ActorFuture<Listener> for Serve {
                 Step::Broken(error) => {
                     let errno = error.raw_os_error().unwrap_or(0);
                     let fault = Fault { kind: FaultKind::Listener, errno };
-                    listener.local.report_listener(ListenerFailed {
-                        place: listener.place,
-                        lease: listener.lease,
-                        fault,
-                    });
+                    listener.local.report_listener(listener.place, fault);
                     ctx.stop();
                     return Poll::Ready(());
                 }

@@ -9,13 +9,13 @@ mod holding;
 mod poison;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use actix::Addr;
+use actix::{Actor, Addr, Context, Handler, WeakAddr};
 use slab::Slab;
 use tokio::sync::Notify;
 
@@ -29,7 +29,7 @@ use super::share::WorkerShare;
 use super::udp_listener::UdpListener;
 use super::watch::Ended;
 use crate::net::bind::Bound;
-use crate::supervision::{Lease, Place, SessionClock, Slot, Stamp, WorkerId};
+use crate::supervision::{Fault, Lease, Place, SessionClock, Slot, Stamp, WorkerId};
 
 /// Size of the buffer that all sessions and listeners of a thread read into.
 /// Unit: bytes; a UDP datagram of 65,507 fits (RFC 768).
@@ -43,19 +43,29 @@ thread_local! {
 /// How often deadlines are looked at: they are met within this much.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The address of a listener's actor.
+/// The address of a listener's actor. A weak one: a listener lives by what it
+/// serves, and a strong address costs 80 bytes.
 #[derive(Debug, Clone)]
 pub(crate) enum ListenerAddr {
-    Tcp(Addr<Listener>),
-    Udp(Addr<UdpListener>),
+    Tcp(WeakAddr<Listener>),
+    Udp(WeakAddr<UdpListener>),
 }
 
 impl ListenerAddr {
     async fn close(self) {
-        let _gone = match self {
-            Self::Tcp(addr) => addr.send(CloseListener).await,
-            Self::Udp(addr) => addr.send(CloseListener).await,
-        };
+        match self {
+            Self::Tcp(addr) => close(&addr).await,
+            Self::Udp(addr) => close(&addr).await,
+        }
+    }
+}
+
+async fn close<A>(listener: &WeakAddr<A>)
+where
+    A: Actor<Context = Context<A>> + Handler<CloseListener>,
+{
+    if let Some(listener) = listener.upgrade() {
+        let _gone = listener.send(CloseListener).await;
     }
 }
 
@@ -94,9 +104,12 @@ pub(crate) struct WorkerLocal {
     pub(crate) share: WorkerShare,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     now: Cell<Instant>,
+    /// How long this thread had run at the last tick.
+    pub(super) ran: Cell<Duration>,
     draining: Cell<bool>,
     sessions: RefCell<Slab<SessionEntry>>,
-    listeners: RefCell<HashMap<Place, ListenerEntry>>,
+    /// A chunk is opened in order: that fills a tree from one end, and never moves it.
+    listeners: RefCell<BTreeMap<Place, ListenerEntry>>,
     /// Endpoints whose sessions end when they are quiet.
     draining_places: RefCell<HashSet<Place>>,
     /// The panic of the session that is being dropped, if it is one.
@@ -117,6 +130,7 @@ impl WorkerLocal {
                 share,
                 scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
                 now: Cell::new(Instant::now()),
+                ran: Cell::default(),
                 draining: Cell::new(false),
                 opening: Cell::new(0),
                 sessions: RefCell::default(),
@@ -127,6 +141,7 @@ impl WorkerLocal {
             });
             HERE.set(Some(Rc::clone(&local)));
             actix::spawn(Rc::clone(&local).tick());
+            actix::spawn(Rc::clone(&local).take_sessions());
             local
         })
     }
@@ -135,10 +150,14 @@ impl WorkerLocal {
     async fn tick(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut before = Instant::now();
         loop {
             ticks.tick().await;
-            self.set_now(Instant::now());
+            let now = Instant::now();
+            self.set_now(now);
+            self.show_itself(now, before);
             self.expire_sessions();
+            before = now;
         }
     }
 
@@ -147,6 +166,7 @@ impl WorkerLocal {
         if self.draining.replace(true) {
             return;
         }
+        self.stop_taking();
         actix::spawn(async move {
             let listeners: Vec<_> =
                 self.listeners.borrow().values().map(|entry| entry.addr.clone()).collect();
@@ -198,10 +218,20 @@ impl WorkerLocal {
             #[cfg(feature = "fault-injection")]
             peer,
         });
+        self.count_sessions(sessions.len());
+    }
+
+    fn count_sessions(&self, count: usize) {
+        if let Some(load) = self.share.roster.load(self.id) {
+            load.set_sessions(count);
+        }
     }
 
     pub(crate) fn leave_session(&self, key: usize) {
-        let entry = self.sessions.borrow_mut().try_remove(key);
+        let mut sessions = self.sessions.borrow_mut();
+        let entry = sessions.try_remove(key);
+        self.count_sessions(sessions.len());
+        drop(sessions);
         drop(entry);
         self.gone.notify_waiters();
     }
@@ -218,23 +248,28 @@ impl WorkerLocal {
             .insert(place, ListenerEntry { addr, epoch: lease.epoch, socket });
     }
 
-    pub(crate) fn leave_listener(&self, place: Place) {
+    /// Forgets a listener; the lease that it was opened under.
+    fn leave_listener(&self, place: Place) -> Option<Lease> {
         let entry = self.listeners.borrow_mut().remove(&place);
-        drop(entry);
         self.gone.notify_waiters();
+        entry.map(|entry| Lease { chunk: place.chunk, worker: self.id, epoch: entry.epoch })
+    }
+
+    /// The lease under which the listener of this endpoint was opened.
+    fn lease_of(&self, place: Place) -> Option<Lease> {
+        let epoch = self.listeners.borrow().get(&place)?.epoch;
+        Some(Lease { chunk: place.chunk, worker: self.id, epoch })
     }
 
     /// Whether the listener that was opened under this lease lives here.
     fn serves(&self, place: Place, lease: Lease) -> bool {
-        self.listeners.borrow().get(&place).is_some_and(|entry| entry.epoch == lease.epoch)
+        self.lease_of(place) == Some(lease)
     }
 
     fn listener_under(&self, place: Place, lease: Lease) -> Option<ListenerAddr> {
         let listeners = self.listeners.borrow();
-        listeners
-            .get(&place)
-            .filter(|entry| entry.epoch == lease.epoch)
-            .map(|entry| entry.addr.clone())
+        let entry = listeners.get(&place).filter(|entry| entry.epoch == lease.epoch);
+        entry.map(|entry| entry.addr.clone())
     }
 
     /// The listeners of this thread, with their leases and sockets.
@@ -248,9 +283,9 @@ impl WorkerLocal {
     }
 
     /// A listener's actor is gone; a panic is told to the supervisor.
-    pub(crate) fn listener_ended(&self, place: Place, lease: Lease, ended: Ended) {
-        self.leave_listener(place);
-        if let Ended::Panicked(panic) = ended {
+    pub(crate) fn listener_ended(&self, place: Place, ended: Ended) {
+        let lease = self.leave_listener(place);
+        if let (Ended::Panicked(panic), Some(lease)) = (ended, lease) {
             let crashed = ListenerCrashed { place, lease, panic };
             let _ending = self.share.ended.send(ActorEnded::Listener(crashed));
         }
@@ -298,7 +333,9 @@ impl WorkerLocal {
 
     /// Tells the supervisor that a listener failed. Waits for room in its
     /// mailbox: this must not be lost.
-    pub(crate) fn report_listener(&self, failed: ListenerFailed) {
+    pub(crate) fn report_listener(&self, place: Place, fault: Fault) {
+        let Some(lease) = self.lease_of(place) else { return };
+        let failed = ListenerFailed { place, lease, fault };
         let supervisor = self.share.supervisor.clone();
         actix::spawn(async move {
             let _ending = supervisor.deliver(failed).await;

@@ -3,6 +3,7 @@
 //! Actors hold lifecycles and pass messages. They never touch bytes (that is
 //! `net`'s) and never decide about retries or states (that is `supervision`'s).
 
+pub(crate) mod admission;
 pub(crate) mod desk;
 pub(crate) mod error_log;
 pub(crate) mod link;
@@ -13,8 +14,10 @@ pub(crate) mod orders;
 #[cfg(feature = "fault-injection")]
 pub(crate) mod poison;
 pub(crate) mod protocol;
+pub(crate) mod roster;
 pub(crate) mod session;
 pub(crate) mod share;
+pub(crate) mod spread;
 pub(crate) mod supervisor;
 pub(crate) mod udp_listener;
 pub(crate) mod watch;

@@ -185,22 +185,21 @@ impl Opening {
     fn serve(&self, order: OpenOrder, bound: Bound, watched: Watched) -> Outcome<Bound> {
         let place = Place { chunk: self.lease.chunk, slot: order.slot };
         let port = bound.local_addr().port();
-        let endpoint = order.endpoint.with_port(port);
-        let (local, lease) = (Rc::clone(&self.local), self.lease);
+        let local = Rc::clone(&self.local);
+        // What it captures is kept for each listener.
         let told = Rc::clone(&local);
-        let tell = move |ended| told.listener_ended(place, lease, ended);
+        let tell = move |ended| told.listener_ended(place, ended);
         let addr = match watched {
             Watched::Tcp(acceptor) => {
-                let listener =
-                    Listener::new(place, lease, OpenOrder { endpoint, ..order }, local, acceptor);
-                ListenerAddr::Tcp(start_watched(listener, tell))
+                let listener = Listener::new(place, order, local, acceptor);
+                ListenerAddr::Tcp(start_watched(listener, tell).downgrade())
             }
             Watched::Udp(socket) => {
-                let listener = UdpListener::new(place, lease, order, local, socket);
-                ListenerAddr::Udp(start_watched(listener, tell))
+                let listener = UdpListener::new(place, order, local, socket);
+                ListenerAddr::Udp(start_watched(listener, tell).downgrade())
             }
         };
-        self.local.enter_listener(place, lease, addr, bound.clone());
+        self.local.enter_listener(place, self.lease, addr, bound.clone());
         self.local.share.counters.endpoint_opened();
         Outcome::Opened { port, socket: bound }
     }

@@ -17,6 +17,7 @@ pub(crate) use operations::{
     NotReplanned, Replan, Touch,
 };
 
+use super::session::{Accepted, Served};
 use super::worker::Worker;
 use crate::config::ListenSettings;
 use crate::net::bind::Bound;
@@ -193,6 +194,16 @@ pub(crate) struct FailuresJudged {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ErrorLogReturned;
+
+/// Event, Listener → the least loaded worker's thread: this connection is yours.
+/// Travels through the roster's mailboxes instead of an actor's, so that it
+/// survives the Worker, and its thread.
+#[derive(Debug)]
+pub(crate) struct SessionAccepted {
+    pub(crate) served: Served,
+    pub(crate) group: Arc<GroupRuntime>,
+    pub(crate) accepted: Accepted,
+}
 
 /// Event, EchoSession or Listener → ErrorLog: a connection failed, or could not
 /// be accepted. Disturbs nothing else.

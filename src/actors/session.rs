@@ -14,8 +14,8 @@ use std::time::Duration;
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::admission::Seat;
 use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched};
@@ -31,15 +31,17 @@ pub(crate) struct EchoSession {
     books: Books,
 }
 
-/// A connection that was accepted, with its permit.
+/// A connection that was accepted, with its seat.
+#[derive(Debug)]
 pub(crate) struct Accepted {
     /// Non-blocking, known to no runtime yet.
     pub(crate) stream: std::net::TcpStream,
     pub(crate) peer: SocketAddr,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) seat: Seat,
 }
 
 /// The endpoint that a connection came to, and what it counts into.
+#[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) endpoint: Endpoint,
     pub(crate) place: Place,
@@ -54,7 +56,7 @@ impl EchoSession {
         group: &GroupRuntime,
         accepted: Accepted,
     ) {
-        let Accepted { stream, peer, permit } = accepted;
+        let Accepted { stream, peer, seat } = accepted;
         let stream = match prepare(stream, local.share.settings.keepalive) {
             Ok(stream) => stream,
             Err(error) => return refuse(local, &served, peer, &error),
@@ -63,7 +65,7 @@ impl EchoSession {
         let clock = Rc::new(SessionClock::new(local.now()));
         // It is known before it runs: a drain that begins now finds it.
         local.enter_session(&clock, served.place, peer, |key| {
-            let books = Books::open(Rc::clone(local), key, served, peer, permit);
+            let books = Books::open(Rc::clone(local), key, served, peer, seat);
             let session = Self { pump, clock: Rc::clone(&clock), books };
             let local = Rc::clone(local);
             start_watched(session, move |ended| {
@@ -207,7 +209,7 @@ struct Books {
     end: Option<End>,
     /// An operator cut it off.
     cut: bool,
-    _permit: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl Books {
@@ -216,12 +218,12 @@ impl Books {
         key: usize,
         served: Served,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        seat: Seat,
     ) -> Self {
         local.share.counters.session_accepted();
         local.share.gauge.enter();
         served.meter.session_accepted(peer, local.stamp());
-        Self { local, served, peer, key, end: None, cut: false, _permit: permit }
+        Self { local, served, peer, key, end: None, cut: false, _seat: seat }
     }
 
     /// What the books say of the session, and the failure to report.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
+use super::admission::Admission;
 use super::link::Link;
-use super::protocol::{ActorEnded, SessionFailed};
+use super::protocol::{ActorEnded, SessionAccepted, SessionFailed};
+use super::roster::Roster;
 use super::supervisor::Supervisor;
 use crate::spec::Address;
 use crate::supervision::{DropReason, SessionGauge, SessionLimits, WorkerCounters};
@@ -20,8 +22,10 @@ pub(crate) struct WorkerShare {
     pub(crate) counters: Arc<WorkerCounters>,
     /// Over all workers.
     pub(crate) gauge: Arc<SessionGauge>,
-    /// One permit a session, over all workers.
-    pub(crate) permits: Arc<Semaphore>,
+    /// Who gets a session, over all workers.
+    pub(crate) admission: Arc<Admission>,
+    /// Who has how much to do, and what waits for whom.
+    pub(crate) roster: Arc<Roster<SessionAccepted>>,
     pub(crate) first_drops: Arc<FirstDrops>,
     pub(crate) settings: Arc<SessionSettings>,
     /// When the service started.

@@ -12,10 +12,10 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::time::Sleep;
 
 use super::local::WorkerLocal;
-use super::protocol::{CloseListener, GroupRuntime, ListenerFailed, OpenOrder};
+use super::protocol::{CloseListener, GroupRuntime, OpenOrder};
 use crate::net::accept::{AcceptClass, AcceptPause, classify};
 use crate::net::datagram::{DatagramSocket, UdpTally};
-use crate::supervision::{DropReason, Fault, FaultKind, Lease, Meter, Place};
+use crate::supervision::{DropReason, Fault, FaultKind, Meter, Place};
 
 /// Most datagrams that are answered when the listener closes.
 const LAST_DATAGRAMS: usize = 1024;
@@ -23,7 +23,6 @@ const LAST_DATAGRAMS: usize = 1024;
 /// The listener of one UDP endpoint.
 pub(crate) struct UdpListener {
     place: Place,
-    lease: Lease,
     group: Arc<GroupRuntime>,
     meter: Meter,
     local: Rc<WorkerLocal>,
@@ -33,13 +32,12 @@ pub(crate) struct UdpListener {
 impl UdpListener {
     pub(crate) fn new(
         place: Place,
-        lease: Lease,
         order: OpenOrder,
         local: Rc<WorkerLocal>,
         socket: DatagramSocket,
     ) -> Self {
         let OpenOrder { group, meter, .. } = order;
-        Self { place, lease, group, meter, local, socket }
+        Self { place, group, meter, local, socket }
     }
 
     /// Serves what has arrived; how many datagrams, and the error that a call ended with.
@@ -142,12 +140,7 @@ impl ActorFuture<UdpListener> for ServeLoop {
                 Some(AcceptClass::Fatal) | None => {
                     let errno = error.raw_os_error().unwrap_or(0);
                     let fault = Fault { kind: FaultKind::Listener, errno };
-                    let place = listener.place;
-                    listener.local.report_listener(ListenerFailed {
-                        place,
-                        lease: listener.lease,
-                        fault,
-                    });
+                    listener.local.report_listener(listener.place, fault);
                     ctx.stop();
                     return Poll::Ready(());
                 }

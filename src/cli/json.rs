@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use ipcow::service::Summary;
 use ipcow::spec::Endpoint;
-use ipcow::supervision::{ChunkCounts, DropReason, EndpointCounts, EndpointFailure, Ready, Totals};
+use ipcow::supervision::{
+    ChunkCounts, DropReason, EndpointCounts, EndpointFailure, Ready, Refusal, Totals,
+};
 
 /// One line: what happened, when, and to which instance.
 #[derive(Debug, Serialize)]
@@ -66,6 +68,7 @@ struct Sessions {
     failed: u64,
     forced: u64,
     refused: u64,
+    refused_by_reason: BTreeMap<&'static str, u64>,
     peak: u64,
 }
 
@@ -131,7 +134,8 @@ pub(crate) fn summary(instance: &str, summary: &Summary) -> String {
             closed,
             failed,
             forced,
-            refused: 0,
+            refused: summary.totals.refusals(),
+            refused_by_reason: refused(&summary.totals),
             peak: summary.peak_sessions,
         },
         datagrams: Datagrams { received, replied, dropped: dropped(&summary.totals) },
@@ -150,7 +154,13 @@ pub(crate) fn summary(instance: &str, summary: &Summary) -> String {
     line("summary", instance, body)
 }
 
-/// The reasons that occurred, with their counts.
+/// The reasons for which clients were refused, with their counts.
+pub(crate) fn refused(totals: &Totals) -> BTreeMap<&'static str, u64> {
+    let counted = Refusal::ALL.into_iter().zip(totals.refused);
+    counted.filter(|(_, count)| *count > 0).map(|(reason, n)| (reason.as_str(), n)).collect()
+}
+
+/// The reasons for dropping datagrams that occurred, with their counts.
 pub(crate) fn dropped(totals: &Totals) -> BTreeMap<&'static str, u64> {
     let counted = DropReason::ALL.into_iter().zip(totals.dropped);
     counted.filter(|(_, count)| *count > 0).map(|(reason, n)| (reason.as_str(), n)).collect()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::json::dropped;
+use super::json::{dropped, refused};
 use super::plan::counted;
 use ipcow::service::{Snapshot, Summary};
 use ipcow::spec::{Endpoint, compress};
@@ -60,6 +60,7 @@ pub(crate) fn log_summary(snapshot: &Snapshot) {
         sessions_closed = totals.closed,
         sessions_failed = totals.failed,
         sessions_forced = totals.forced,
+        sessions_refused = totals.refusals(),
         sessions_peak = snapshot.peak_sessions,
         datagrams_received = totals.received,
         datagrams_replied = totals.replied,
@@ -87,13 +88,14 @@ pub(crate) fn summary(summary: &Summary) -> String {
     causes(&mut text, &summary.drain.failures, counts.total - counts.listening);
     _ = writeln!(
         text,
-        "Connections processed: {} ({} closed, {} failed, {} forced; at most {} at once), \
+        "Connections processed: {} ({} closed, {} failed, {} forced; at most {} at once){}, \
          {} bytes in, {} out",
         totals.accepted,
         totals.closed,
         totals.failed,
         totals.forced,
         summary.peak_sessions,
+        list(", refused: ", refused(totals)),
         totals.tcp_in,
         totals.tcp_out
     );

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipcow::config::{self, Inputs, LoadedConfig};
 use ipcow::service::signals::Signals;
-use ipcow::service::{Event, Service, ServiceGone, ServiceHandle};
+use ipcow::service::{Event, Service, ServiceBuilder, ServiceGone, ServiceHandle};
 use ipcow::supervision::Ready;
 use tokio::sync::oneshot;
 use tokio::time::{interval, sleep};
@@ -32,6 +32,9 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return exit::config_errors(&errors, color),
     };
+    let builder = Service::builder().config(loaded.config.clone()).force(args.force);
+    // Before the first thread. Where it fails, opening takes longer.
+    let _kept_as_it_was = builder.make_room();
     let screen = match Screen::open(args) {
         Ok(screen) => screen,
         Err(error) => return exit::fail(&error),
@@ -39,7 +42,9 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
     logging::init(&loaded.config.log, screen.stderr.clone(), color);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
-        Ok(runtime) => runtime.block_on(plan_and_serve(args, inputs, &loaded, &screen, color)),
+        Ok(runtime) => {
+            runtime.block_on(plan_and_serve(args, inputs, &loaded, builder, &screen, color))
+        }
         Err(error) => exit::fail(&error),
     };
     screen.flush();
@@ -50,6 +55,7 @@ async fn plan_and_serve(
     args: &ServeArgs,
     inputs: &Inputs,
     loaded: &LoadedConfig,
+    builder: ServiceBuilder,
     screen: &Screen,
     color: bool,
 ) -> u8 {
@@ -58,7 +64,6 @@ async fn plan_and_serve(
         Ok(signals) => signals,
         Err(error) => return exit::fail(&error),
     };
-    let builder = Service::builder().config(loaded.config.clone()).force(args.force);
     let (tell, planning) = oneshot::channel();
     // A name server that does not answer must hold up neither a signal nor the end.
     let planner = std::thread::Builder::new()

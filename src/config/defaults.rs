@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, Retry, Session, Shutdown, Supervision, Threads, Udp,
+    Mode, OnBindError, OnLimit, Retry, Session, Shutdown, Supervision, Threads, Udp,
 };
 use crate::spec::{Protocol, Spec};
 
@@ -45,6 +45,8 @@ impl Default for ListenSettings {
         Self {
             mode: Mode::Echo,
             termination: b"!!quit!!".to_vec(),
+            allow_from: Vec::new(),
+            deny_from: Vec::new(),
             freebind: false,
             backlog: None,
             on_bind_error: OnBindError::Keep,
@@ -96,7 +98,13 @@ impl Default for Session {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_endpoints: 1_000_000, max_sessions: None, fd_reserve: 64 }
+        Self {
+            max_endpoints: 1_000_000,
+            max_sessions: None,
+            max_sessions_per_source: None,
+            fd_reserve: 64,
+            on_limit: OnLimit::Wait,
+        }
     }
 }
 

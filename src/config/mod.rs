@@ -1,6 +1,6 @@
 //! Typed configuration, and how layers of text become it.
 //!
-//! [`load`] takes [`Inputs`] and gives a [`LoadedConfig`] or every fault at
+//! [`load()`] takes [`Inputs`] and gives a [`LoadedConfig`] or every fault at
 //! once. Only `sources` reads files and the environment; nothing here knows a
 //! socket, a clock or a terminal.
 

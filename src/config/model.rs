@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::spec::Spec;
+use crate::spec::{Cidr, Spec};
 
 /// The effective configuration of one service.
 ///
@@ -61,6 +61,11 @@ pub struct ListenSettings {
     pub mode: Mode,
     /// Ends a session when it is seen; empty = never. At most 4096 bytes.
     pub termination: Vec<u8>,
+    /// Sources that are served, sorted; empty = any. Of the blocks of both lists
+    /// that hold a source, the longest decides.
+    pub allow_from: Vec<Cidr>,
+    /// Sources that are not served, sorted; of two equal blocks this one wins.
+    pub deny_from: Vec<Cidr>,
     /// Bind addresses that no interface has yet (`IP_FREEBIND`, ip(7)).
     pub freebind: bool,
     /// Length of the queue of established, not yet accepted connections;
@@ -177,8 +182,23 @@ pub struct Limits {
     pub max_endpoints: u64,
     /// Most sessions at once; `None` = what the fd budget leaves.
     pub max_sessions: Option<u32>,
+    /// Most sessions at once of one source: an IPv4 address, or an IPv6 network of
+    /// 64 bits; `None` = any number. What is beyond is accepted and closed.
+    pub max_sessions_per_source: Option<u32>,
     /// File descriptors that are kept free for everything else.
     pub fd_reserve: u32,
+    /// What clients beyond `max_sessions` meet.
+    pub on_limit: OnLimit,
+}
+
+/// What clients beyond `limits.max_sessions` meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLimit {
+    /// They wait in the kernel's backlog, first come first served.
+    Wait,
+    /// They are accepted and closed.
+    Close,
 }
 
 /// `[udp]`

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     MinBound,
     /// Ports and ranges of ports, `0` included.
     PortRanges,
+    /// Blocks of addresses.
+    Cidrs,
     /// Belongs to one group and is read with it.
     Group,
     /// Of a later version: refused by name.
@@ -72,6 +74,11 @@ const HOUR_MS: u64 = 3_600_000;
 const MAX_KEEPALIVE_SECS: u64 = 32_767;
 /// 65,535 less the headers of IPv4 and UDP (RFC 791, RFC 768).
 const MAX_DATAGRAM: u64 = 65_507;
+
+/// Most sessions that may be asked for.
+const MAX_SESSIONS: u64 = 10_000_000;
+/// Sessions of one source; 0 = no limit.
+const SOURCE_SESSIONS: Kind = whole(0, MAX_SESSIONS, "sessions");
 
 const fn key(section: &'static str, name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { section, name, kind, doc }
@@ -126,8 +133,8 @@ pub(crate) static KEYS: &[Key] = &[
         Kind::Text { max_bytes: MAX_TERMINATION },
         "Ends a session; \"\" = none.",
     ),
-    later(LISTEN_DEFAULTS, "allow_from"),
-    later(LISTEN_DEFAULTS, "deny_from"),
+    shared("allow_from", Kind::Cidrs, "Sources that are served; [] = any."),
+    shared("deny_from", Kind::Cidrs, "Sources that are not served."),
     shared("freebind", Kind::Flag, "Binds addresses that are not there yet."),
     shared("backlog", auto(1, 65_535, "connections"), "The accept queue of a listener."),
     later(LISTEN_DEFAULTS, "reuse_port"),
@@ -150,10 +157,10 @@ pub(crate) static KEYS: &[Key] = &[
     key("session", "write_timeout_secs", secs(0, DAY_SECS), "Ends stuck writes; 0 = never."),
     key("session", "keepalive_secs", secs(0, MAX_KEEPALIVE_SECS), "TCP keep-alive; 0 = off."),
     key("limits", "max_endpoints", whole(1, 1_000_000_000, "endpoints"), "The largest plan."),
-    key("limits", "max_sessions", auto(1, 10_000_000, "sessions"), "Sessions at once."),
-    later("limits", "max_sessions_per_source"),
+    key("limits", "max_sessions", auto(1, MAX_SESSIONS, "sessions"), "Sessions at once."),
+    key("limits", "max_sessions_per_source", SOURCE_SESSIONS, "Of one source; 0 = no limit."),
     key("limits", "fd_reserve", whole(0, 1_000_000, "descriptors"), "Descriptors kept free."),
-    later("limits", "on_limit"),
+    key("limits", "on_limit", words(&["wait", "close"]), "What clients beyond the limit meet."),
     key("udp", "max_datagram_bytes", whole(0, MAX_DATAGRAM, "bytes"), "The longest one answered."),
     key("udp", "receive_buffer_bytes", auto(1024, 1 << 30, "bytes"), "SO_RCVBUF of a socket."),
     later("udp", "rate_per_source"),

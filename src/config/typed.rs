@@ -12,11 +12,11 @@ use super::groups;
 use super::layer::{Flat, flat};
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, Retry, Session, Shutdown, Supervision, Threads, Udp,
+    Mode, OnBindError, OnLimit, Retry, Session, Shutdown, Supervision, Threads, Udp,
 };
 use super::schema::LISTEN_DEFAULTS;
 use super::value::{percent, port_range};
-use crate::spec::Spec;
+use crate::spec::{Cidr, Spec};
 
 /// `"auto"` or a value.
 #[derive(Deserialize)]
@@ -54,6 +54,8 @@ struct Sections {
 struct RawListen {
     mode: Mode,
     termination: String,
+    allow_from: Vec<String>,
+    deny_from: Vec<String>,
     freebind: bool,
     backlog: Auto<u16>,
     on_bind_error: OnBindError,
@@ -111,7 +113,9 @@ struct RawSession {
 struct RawLimits {
     max_endpoints: u64,
     max_sessions: Auto<u32>,
+    max_sessions_per_source: u32,
     fd_reserve: u32,
+    on_limit: OnLimit,
 }
 
 #[derive(Deserialize)]
@@ -158,7 +162,10 @@ pub(crate) fn config(
         limits: Limits {
             max_endpoints: raw.limits.max_endpoints,
             max_sessions: raw.limits.max_sessions.given(),
+            max_sessions_per_source: Some(raw.limits.max_sessions_per_source)
+                .filter(|most| *most > 0),
             fd_reserve: raw.limits.fd_reserve,
+            on_limit: raw.limits.on_limit,
         },
         udp: udp(raw.udp)?,
         shutdown: Shutdown {
@@ -201,11 +208,22 @@ fn typed_group(merged: &::config::Config, group: &groups::Group) -> Result<Group
         settings: ListenSettings {
             mode: raw.mode,
             termination: raw.termination.into_bytes(),
+            allow_from: cidrs(raw.allow_from)?,
+            deny_from: cidrs(raw.deny_from)?,
             freebind: raw.freebind,
             backlog: raw.backlog.given(),
             on_bind_error: raw.on_bind_error,
         },
     })
+}
+
+/// Sorted and without repetitions, so that groups which mean the same are equal.
+fn cidrs(texts: Vec<String>) -> Result<Vec<Cidr>, ConfigError> {
+    let block = |text: String| text.parse().map_err(|_| ConfigError::Message(text));
+    let mut blocks = texts.into_iter().map(block).collect::<Result<Vec<Cidr>, _>>()?;
+    blocks.sort_unstable();
+    blocks.dedup();
+    Ok(blocks)
 }
 
 fn retry(raw: &RawRetry) -> Retry {

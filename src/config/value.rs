@@ -11,6 +11,7 @@ use toml::de::{DeInteger, DeValue};
 
 use super::fault::{quoted, short};
 use super::schema::{Key, Kind};
+use crate::spec::{Cidr, CidrError};
 
 /// A value that its key does not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,8 @@ pub(crate) fn check(
         (Kind::MinBound, DeValue::String(text)) if percent(text).is_some() => {
             Ok(ValueKind::String(text.to_string()))
         }
-        (Kind::PortRanges, _) => port_ranges(key, name, value),
+        (Kind::PortRanges, _) => list(key, name, value, port_item),
+        (Kind::Cidrs, _) => list(key, name, value, cidr_item),
         _ => Err(wrong()),
     }
 }
@@ -89,12 +91,37 @@ pub(crate) fn port_range(text: &str) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
-fn port_ranges(
+/// A part of a list in its one form; else how to mend it, where that is known.
+type ReadItem = fn(&str) -> Result<String, Option<String>>;
+
+fn port_item(text: &str) -> Result<String, Option<String>> {
+    match port_range(text) {
+        Some((first, last)) if first == last => Ok(first.to_string()),
+        Some((first, last)) => Ok(format!("{first}-{last}")),
+        None => Err(None),
+    }
+}
+
+fn cidr_item(text: &str) -> Result<String, Option<String>> {
+    match text.parse() {
+        Ok(block) => Ok(Cidr::to_string(&block)),
+        Err(CidrError::HostBits { meant }) => {
+            Err(Some(format!("the address has bits beyond its length; did you mean {meant}?")))
+        }
+        Err(CidrError::Length { max }) => Err(Some(format!("a length is 0 to {max}"))),
+        Err(_) => Err(Some("write an address, or ADDRESS/LENGTH, without brackets".to_owned())),
+    }
+}
+
+/// A list of strings (or of numbers, or one of them alone); a string may hold
+/// several parts between commas.
+fn list(
     key: &Key,
     name: &str,
     value: &Spanned<DeValue<'_>>,
+    read: ReadItem,
 ) -> Result<ValueKind, Vec<Wrong>> {
-    let mut ranges: Vec<::config::Value> = Vec::new();
+    let mut parts_read: Vec<::config::Value> = Vec::new();
     let mut faults = Vec::new();
     let single = std::slice::from_ref(value);
     let items = match value.get_ref() {
@@ -110,14 +137,16 @@ fn port_ranges(
         let parts =
             text.split(',').map(str::trim).filter(|part| !part.is_empty() || text.is_empty());
         for part in parts {
-            match port_range(part) {
-                Some((first, last)) if first == last => ranges.push(first.to_string().into()),
-                Some((first, last)) => ranges.push(format!("{first}-{last}").into()),
-                None => faults.push(mismatch(key, name, item)),
+            match read(part) {
+                Ok(part) => parts_read.push(part.into()),
+                Err(help) => {
+                    let wrong = mismatch(key, name, item);
+                    faults.push(Wrong { help: help.or(wrong.help), ..wrong });
+                }
             }
         }
     }
-    if faults.is_empty() { Ok(ValueKind::Array(ranges)) } else { Err(faults) }
+    if faults.is_empty() { Ok(ValueKind::Array(parts_read)) } else { Err(faults) }
 }
 
 /// What the key takes, as the end of "must be …".
@@ -136,6 +165,7 @@ fn allowed(kind: Kind) -> String {
         Kind::PortRanges => {
             "a list of ports and ranges from 0 to 65535, such as [\"0-1023\", 2049]".to_owned()
         }
+        Kind::Cidrs => "a list of CIDRs such as [\"10.0.0.0/8\", \"2001:db8::/32\"]".to_owned(),
         Kind::Group | Kind::Later => "set elsewhere".to_owned(),
     }
 }

@@ -45,22 +45,26 @@ pub(crate) struct Bound {
 #[derive(Debug)]
 struct Shared {
     socket: Socket,
-    protocol: Protocol,
-    local: SocketAddr,
+    endpoint: Endpoint,
     /// Kernel-side losses that were counted, so that a listener which takes
     /// over the socket counts none of them twice.
     losses_counted: AtomicU32,
 }
 
 impl Bound {
-    /// The address it is bound to, with the number that the kernel chose for port 0.
+    /// What it is bound to, with the number that the kernel chose for port 0.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.shared.endpoint
+    }
+
+    /// The address it is bound to.
     pub(crate) fn local_addr(&self) -> SocketAddr {
-        self.shared.local
+        self.shared.endpoint.socket_addr()
     }
 
     /// TCP or UDP.
     pub(crate) fn protocol(&self) -> Protocol {
-        self.shared.protocol
+        self.shared.endpoint.protocol
     }
 
     /// The socket, to accept from or to exchange datagrams on.
@@ -124,12 +128,12 @@ pub(crate) fn bind(endpoint: &Endpoint, options: &BindOptions) -> io::Result<Bou
         Protocol::Udp => prepare_datagrams(&socket, asked.ip(), options.receive_buffer)?,
     }
     socket.bind(&asked.into())?;
-    let local = match endpoint.port {
-        Port::Number(_) => asked,
-        Port::Ephemeral(_) => own_address(&socket)?,
+    let endpoint = match endpoint.port {
+        Port::Number(_) => *endpoint,
+        Port::Ephemeral(_) => endpoint.with_port(own_port(&socket)?),
     };
-    let (protocol, losses_counted) = (endpoint.protocol, AtomicU32::new(0));
-    Ok(Bound { shared: Arc::new(Shared { socket, protocol, local, losses_counted }) })
+    let losses_counted = AtomicU32::new(0);
+    Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted }) })
 }
 
 /// Has the kernel say what it dropped and, on a wildcard, which address was
@@ -151,9 +155,10 @@ fn prepare_datagrams(socket: &Socket, ip: IpAddr, receive_buffer: Option<u32>) -
     Ok(())
 }
 
-fn own_address(socket: &Socket) -> io::Result<SocketAddr> {
+fn own_port(socket: &Socket) -> io::Result<u16> {
     let address = socket.local_addr()?.as_socket();
-    address.ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))
+    let address = address.ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?;
+    Ok(address.port())
 }
 
 /// Lets a bound TCP socket take connections; a UDP one already takes datagrams.

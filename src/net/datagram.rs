@@ -14,6 +14,7 @@ use nix::errno::Errno;
 
 use super::bind::Bound;
 use super::source_guard::SourceGuard;
+use super::source_rules::{SourceRules, Standing};
 use super::sys::{self, Watched};
 use crate::config::Mode;
 use crate::supervision::DropReason;
@@ -33,6 +34,8 @@ pub(crate) struct DatagramRules {
     pub(crate) mode: Mode,
     /// Longest datagram that is answered, 0 to 65,507 bytes.
     pub(crate) max_datagram_bytes: u16,
+    /// Whom its group serves.
+    pub(crate) sources: SourceRules,
     /// Whom it never answers.
     pub(crate) guard: SourceGuard,
 }
@@ -177,9 +180,11 @@ fn serve(
     if let Some(total) = arrival.kernel_drops {
         count_losses(bound, total, tally);
     }
+    let standing = rules.sources.standing(arrival.source.ip());
     match rules.mode {
+        Mode::Discard if standing == Standing::Denied => tally.drop_one(DropReason::Source),
         Mode::Discard => {}
-        Mode::Echo => match answer(bound, arrival, scratch, rules) {
+        Mode::Echo => match answer(bound, arrival, scratch, rules, standing) {
             Ok(sent) => {
                 tally.replied += 1;
                 tally.bytes_out += sent as u64;
@@ -195,11 +200,12 @@ fn answer(
     arrival: &Arrival,
     scratch: &[u8],
     rules: &DatagramRules,
+    standing: Standing,
 ) -> Result<usize, DropReason> {
     if arrival.to_broadcast {
         return Err(DropReason::Broadcast);
     }
-    if let Some(reason) = rules.guard.refuses(arrival.source, arrival.dialled) {
+    if let Some(reason) = rules.guard.refuses(arrival.source, arrival.dialled, standing) {
         return Err(reason);
     }
     if arrival.length > usize::from(rules.max_datagram_bytes) {

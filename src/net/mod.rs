@@ -12,5 +12,7 @@ pub(crate) mod echo;
 pub(crate) mod host;
 pub(crate) mod routes;
 pub(crate) mod source_guard;
+pub(crate) mod source_rules;
+pub(crate) mod source_seats;
 pub(crate) mod sys;
 pub(crate) mod terminator;

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::source_rules::Standing;
 use crate::supervision::DropReason;
 
 /// Says whether an address is one of the service's own UDP endpoints.
@@ -31,7 +32,17 @@ impl SourceGuard {
     }
 
     /// Why a datagram from `source` to `dialled` gets no answer; `None` = it may.
-    pub(crate) fn refuses(&self, source: SocketAddr, dialled: SocketAddr) -> Option<DropReason> {
+    ///
+    /// A trusted source may send from any port but 0.
+    pub(crate) fn refuses(
+        &self,
+        source: SocketAddr,
+        dialled: SocketAddr,
+        standing: Standing,
+    ) -> Option<DropReason> {
+        if standing == Standing::Denied {
+            return Some(DropReason::Source);
+        }
         let source = SocketAddr::new(source.ip().to_canonical(), source.port());
         let dialled = SocketAddr::new(dialled.ip().to_canonical(), dialled.port());
         let by_address =
@@ -42,7 +53,8 @@ impl SourceGuard {
         if by_address.is_some() {
             return by_address;
         }
-        if source.port() == 0 || self.refuses_port(source.port()) {
+        let by_port = standing != Standing::Trusted && self.refuses_port(source.port());
+        if by_port || source.port() == 0 {
             return Some(DropReason::SourcePort);
         }
         (source == dialled || (self.own)(source)).then_some(DropReason::OwnEndpoint)
@@ -115,7 +127,7 @@ mod tests {
     fn verdict(source: &str, dialled: &str) -> Option<DropReason> {
         let own = address("192.0.2.1:7000");
         let guard = SourceGuard::new(&DEFAULT, Box::new(move |source| source == own));
-        guard.refuses(address(source), address(dialled))
+        guard.refuses(address(source), address(dialled), Standing::Admitted)
     }
 
     #[test]
@@ -141,8 +153,27 @@ mod tests {
     fn port_zero_is_never_answered_even_when_no_port_is_refused() {
         let guard = SourceGuard::new(&[], Box::new(|_| false));
         let dialled = address("192.0.2.1:7000");
-        assert_eq!(guard.refuses(address("192.0.2.9:0"), dialled), Some(DropReason::SourcePort));
-        assert_eq!(guard.refuses(address("192.0.2.9:7"), dialled), None);
+        for standing in [Standing::Admitted, Standing::Trusted] {
+            let verdict = |source| guard.refuses(address(source), dialled, standing);
+            assert_eq!(verdict("192.0.2.9:0"), Some(DropReason::SourcePort));
+            assert_eq!(verdict("192.0.2.9:7"), None);
+        }
+    }
+
+    #[test]
+    fn a_trusted_source_may_send_from_any_port_and_be_nothing_else_that_is_refused() {
+        let own = address("192.0.2.1:53");
+        let guard = SourceGuard::new(&DEFAULT, Box::new(move |source| source == own));
+        let verdict = |source, standing| guard.refuses(address(source), own, standing);
+        assert_eq!(verdict("192.0.2.9:53", Standing::Trusted), None);
+        assert_eq!(verdict("192.0.2.9:53", Standing::Denied), Some(DropReason::Source));
+        for (source, reason) in [
+            ("192.0.2.1:53", DropReason::OwnEndpoint),
+            ("224.0.0.1:40000", DropReason::Multicast),
+            ("127.0.0.1:40000", DropReason::LoopbackSource),
+        ] {
+            assert_eq!(verdict(source, Standing::Trusted), Some(reason), "{source}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use nix::libc;
+use nix::time::ClockId;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -177,6 +178,15 @@ pub(crate) fn name_thread(name: &str) -> io::Result<()> {
     let bytes: Vec<u8> = name.bytes().take(15).take_while(|byte| *byte != 0).collect();
     let name = CString::new(bytes)?;
     Ok(nix::sys::prctl::set_name(&name)?)
+}
+
+/// How long the calling thread has run on a processor, in the program and in the
+/// kernel (`CLOCK_THREAD_CPUTIME_ID`, clock_gettime(2)).
+///
+/// # Errors
+/// What clock_gettime(2) says, where a sandbox forbids it.
+pub(crate) fn thread_time() -> io::Result<Duration> {
+    Ok(ClockId::CLOCK_THREAD_CPUTIME_ID.now()?.into())
 }
 
 /// Sends small answers at once (`TCP_NODELAY`, tcp(7)).

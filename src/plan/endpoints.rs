@@ -25,7 +25,7 @@ use crate::spec::{Endpoint, EndpointSet, Endpoints, Port, Protocol};
 
 pub use build::{build, build_from};
 pub use error::{PlanError, SpecPlace};
-pub use offline::check;
+pub use offline::{check, count};
 
 /// One `[[listen]]` group and what it serves.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl PlanEndpoints {
         self.groups.last().map_or(0, |group| group.first + group.set.len())
     }
 
-    /// Never: an empty plan is refused by [`build`].
+    /// Never: an empty plan is refused by [`build()`].
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

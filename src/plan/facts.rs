@@ -31,9 +31,6 @@ pub struct BoundSocket {
     pub address: IpAddr,
     /// Its port, 1 to 65535.
     pub port: u16,
-    /// True for a TCP listener and any UDP socket. A TCP socket that is bound
-    /// and does not listen may still share its port.
-    pub exclusive: bool,
     /// True where a socket on `[::]` takes IPv4 clients too (`IPV6_V6ONLY` off, ipv6(7)).
     pub dual_stack: bool,
     /// Its inode, by which its process is found; 0 = none.

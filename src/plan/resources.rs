@@ -21,6 +21,12 @@ const FDS_OF_SERVICE: u64 = 16;
 /// Most descriptors that are set aside for sessions before listeners get theirs.
 const MAX_SESSION_ROOM: u64 = 256;
 
+/// Room in the descriptor table for event loops and what the program has open.
+const ROOM_OF_PROGRAM: u64 = 512;
+
+/// Room in the descriptor table for the first sessions, at most.
+const ROOM_OF_SESSIONS: u64 = 4096;
+
 /// What the machine and the process's rights allow, read once for each plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostLimits {
@@ -138,6 +144,15 @@ pub fn chunk_size(endpoints: u64, workers: u64, chunks: &config::Chunks) -> u64 
     chunks.size.map_or_else(|| endpoints.div_ceil(workers.max(1)), u64::from).max(1)
 }
 
+/// Descriptors that the process's table shall have room for before the first of
+/// `endpoints` is opened: theirs, the service's and the first sessions'. Growing
+/// the table later costs its threads more. It ends at the limit of open files.
+#[must_use]
+pub fn descriptor_room(endpoints: u64, limits: &config::Limits) -> u64 {
+    let sessions = limits.max_sessions.map_or(ROOM_OF_SESSIONS, u64::from).min(ROOM_OF_SESSIONS);
+    endpoints.saturating_add(ROOM_OF_PROGRAM + sessions)
+}
+
 /// How many endpoints a plan has, by protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
@@ -225,7 +240,14 @@ mod tests {
     }
 
     fn limits(max_sessions: Option<u32>, fd_reserve: u32) -> config::Limits {
-        config::Limits { max_endpoints: 1_000_000, max_sessions, fd_reserve }
+        config::Limits { max_sessions, fd_reserve, ..config::Limits::default() }
+    }
+
+    #[test]
+    fn the_descriptor_table_has_room_for_every_endpoint_and_the_first_sessions() {
+        assert_eq!(descriptor_room(15_000, &limits(None, 64)), 15_000 + 512 + 4096);
+        assert_eq!(descriptor_room(15_000, &limits(Some(10), 64)), 15_000 + 512 + 10);
+        assert_eq!(descriptor_room(u64::MAX, &limits(None, 64)), u64::MAX);
     }
 
     const fn tcp(tcp: u64) -> Demand {

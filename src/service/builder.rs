@@ -7,8 +7,9 @@ use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
 use crate::config::{Config, Group, ListenSettings};
 use crate::net::host;
-use crate::plan::endpoints::PlanError;
+use crate::plan::endpoints::{self, PlanError};
 use crate::plan::findings::{Finding, Kind, Level};
+use crate::plan::resources::descriptor_room;
 use crate::spec::{Spec, SpecError};
 use crate::supervision::Coverage;
 
@@ -94,16 +95,18 @@ impl Service {
 
     /// Opens every endpoint of the plan, on threads of its own.
     ///
-    /// Raises the process's soft RLIMIT_NOFILE to the hard one (getrlimit(2)).
-    /// Returns at once; [`ServiceHandle::wait_ready`] tells when every endpoint
+    /// Raises the process's soft RLIMIT_NOFILE to the hard one (getrlimit(2)), and
+    /// makes room in its descriptor table ([`ServiceBuilder::make_room`] does so
+    /// before there are threads, which is cheaper). Returns at once; [`ServiceHandle::wait_ready`] tells when every endpoint
     /// is decided.
     ///
     /// # Errors
     /// [`StartError`]; nothing was bound then.
     pub fn start(self) -> Result<ServiceHandle, StartError> {
-        let _kept_lower = host::raise_nofile();
         let Self { config, plan, faults } = self;
         let total = plan.endpoints.len();
+        // Where they cannot be had, opening is slower or comes to less.
+        let _kept_as_it_was = make_room(total, &config);
         let required = Coverage::new(config.coverage.min_bound, total).required();
         if plan.budget.listeners < required.min(total) {
             return Err(StartError::FdLimit {
@@ -158,16 +161,52 @@ impl ServiceBuilder {
         Ok(self)
     }
 
+    /// Makes room in the process's descriptor table for this service: to be called
+    /// before the program starts its first thread.
+    ///
+    /// The table grows to what all endpoints and the first 4,096 sessions need, at
+    /// about 8 bytes each, and the soft RLIMIT_NOFILE is raised to the hard one
+    /// for that, as [`Service::start`] does. In a process with several threads the
+    /// kernel pauses for tens of milliseconds whenever it enlarges the table, nine
+    /// times on the way to 15,000 endpoints. Where their number depends on the
+    /// machine (names, interfaces, files), nothing happens here, and
+    /// [`Service::start`] makes the room at once.
+    ///
+    /// # Errors
+    /// What getrlimit(2), setrlimit(2) or fcntl(2) said. The service can be
+    /// started all the same.
+    pub fn make_room(&self) -> io::Result<()> {
+        let config = self.clone().whole();
+        match endpoints::count(&config) {
+            Some(count) => make_room(count, &config),
+            None => Ok(()),
+        }
+    }
+
     /// Plans the service: resolves names, counts endpoints, divides resources.
     ///
     /// # Errors
     /// [`StartError::Plan`].
     pub fn build(self) -> Result<Service, StartError> {
-        let Self { mut config, settings, specs, force, faults } = self;
-        if !specs.is_empty() {
-            config.groups.push(Group { name: "builder".to_owned(), specs, settings });
-        }
+        let (force, faults) = (self.force, self.faults);
+        let config = self.whole();
         let plan = planning::plan(&config, force)?;
         Ok(Service { config, plan, faults })
     }
+
+    /// The configuration with the group of [`Self::listen`].
+    fn whole(self) -> Config {
+        let Self { mut config, settings, specs, .. } = self;
+        if !specs.is_empty() {
+            config.groups.push(Group { name: "builder".to_owned(), specs, settings });
+        }
+        config
+    }
+}
+
+/// Lets the process have all the descriptors that it may, and makes room for
+/// those of this many endpoints.
+fn make_room(endpoints: u64, config: &Config) -> io::Result<()> {
+    host::raise_nofile()?;
+    host::grow_descriptor_table(descriptor_room(endpoints, &config.limits))
 }

@@ -5,22 +5,25 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::planning::Plan;
 use super::summary::Summary;
 use super::system::Command;
+use crate::actors::admission::Admission;
 use crate::actors::desk::Event;
 use crate::actors::error_log::ErrorLog;
 use crate::actors::link::Link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
+use crate::actors::protocol::SessionAccepted;
+use crate::actors::roster::Roster;
 use crate::actors::share::{FirstDrops, SessionSettings};
 use crate::actors::supervisor::Supervisor;
 use crate::config::Config;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::supervision::{
-    Board, ChunkCounts, EndpointCounts, Ready, RestartCounters, SessionGauge, Totals,
+    Board, ChunkCounts, EndpointCounts, Load, Ready, RestartCounters, SessionGauge, Totals,
     WorkerCounters,
 };
 
@@ -54,7 +57,8 @@ pub(super) struct Shared {
     pub(super) board: Arc<Board>,
     pub(super) gauge: Arc<SessionGauge>,
     pub(super) counters: Arc<[Arc<WorkerCounters>]>,
-    pub(super) permits: Arc<Semaphore>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) roster: Arc<Roster<SessionAccepted>>,
     pub(super) first_drops: Arc<FirstDrops>,
     pub(super) settings: Arc<SessionSettings>,
     /// The service ends: sessions that are dropped now are cut off.
@@ -116,6 +120,12 @@ impl ServiceHandle {
             hung_workers: self.shared.board.hung(),
             uptime: self.shared.started.elapsed(),
         }
+    }
+
+    /// What each worker has to do, in the order of the workers.
+    #[must_use]
+    pub fn loads(&self) -> Vec<Load> {
+        self.shared.roster.loads(Instant::now()).collect()
     }
 
     /// The next event; `None` once the service has stopped. A reader that is

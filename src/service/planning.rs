@@ -114,7 +114,11 @@ fn assemble(
     let groups: Vec<Group> = endpoints
         .groups()
         .iter()
-        .map(|group| Group { freebind: group.settings.freebind, blocks: blocks(&group.set) })
+        .map(|group| Group {
+            freebind: group.settings.freebind,
+            open_to_all: group.settings.allow_from.is_empty(),
+            blocks: blocks(&group.set),
+        })
         .collect();
     let findings = findings::findings(&Inputs {
         groups: &groups,

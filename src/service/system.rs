@@ -15,6 +15,8 @@ use crate::actors::link::link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::protocol::BeginDrain;
+use crate::actors::roster::Roster;
+use crate::actors::spread;
 use crate::config::Config;
 use crate::supervision::{Totals, WorkerCounters};
 
@@ -51,8 +53,10 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
     // All endpoints may recover at once.
     let most_events = usize::try_from(plan.endpoints.len()).unwrap_or(EVENTS).max(EVENTS);
     let counters = || Arc::new(WorkerCounters::default());
+    let workers = plan.workers.workers;
     let shared = Shared {
-        permits: Arc::new(tree::permits(&plan)),
+        roster: Arc::new(Roster::new(workers, Instant::now())),
+        admission: Arc::new(tree::admission(config, &plan)),
         first_drops: Arc::default(),
         ending: Arc::default(),
         restarts: Arc::default(),
@@ -61,7 +65,7 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
         settings: Arc::new(tree::session_settings(config, &plan)),
         board: Arc::default(),
         gauge: Arc::default(),
-        counters: (0..plan.workers.workers).map(|_| counters()).collect(),
+        counters: (0..workers).map(|_| counters()).collect(),
         started: Instant::now(),
         run: Arc::default(),
         config: Arc::new(config.clone()),
@@ -118,6 +122,9 @@ fn run(
         shared.ending.store(true, Ordering::Release);
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
+        }
+        if let Some(counters) = shared.counters.first() {
+            spread::cut_off(&shared.roster, counters);
         }
         let errors = tree.guardian.errors().await;
         Ok(Summary {

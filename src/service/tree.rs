@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::guardian::{Charges, Guardian};
 use super::handle::Shared;
 use super::planning::Plan;
+use crate::actors::admission::Admission;
 use crate::actors::desk::{Desk, Event, Setup, rollback_runs};
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
@@ -21,6 +22,7 @@ use crate::actors::supervisor::Supervisor;
 use crate::config::{self, Config, ListenSettings};
 use crate::net::datagram::DatagramRules;
 use crate::net::source_guard::SourceGuard;
+use crate::net::source_rules::SourceRules;
 use crate::net::terminator::Terminator;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::plan::reach::{LocalRoutes, Reach};
@@ -72,7 +74,8 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
     let share = |counters: &Arc<WorkerCounters>| WorkerShare {
         counters: Arc::clone(counters),
         gauge: Arc::clone(&shared.gauge),
-        permits: Arc::clone(&shared.permits),
+        admission: Arc::clone(&shared.admission),
+        roster: Arc::clone(&shared.roster),
         first_drops: Arc::clone(&shared.first_drops),
         settings: Arc::clone(&shared.settings),
         started: shared.started,
@@ -147,6 +150,7 @@ fn runtimes(
         datagrams: DatagramRules {
             mode: settings.mode,
             max_datagram_bytes: udp.max_datagram_bytes,
+            sources: SourceRules::new(&settings.allow_from, &settings.deny_from),
             guard: source_guard(&udp, layout.clone(), routes.clone()),
         },
     }
@@ -191,10 +195,11 @@ pub(super) fn session_settings(config: &Config, plan: &Plan) -> SessionSettings 
     }
 }
 
-/// One permit a session that may be open at once.
-pub(super) fn permits(plan: &Plan) -> Semaphore {
-    let sessions = usize::try_from(plan.budget.sessions).unwrap_or(Semaphore::MAX_PERMITS);
-    Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))
+/// Who gets a session, over all workers.
+pub(super) fn admission(config: &Config, plan: &Plan) -> Admission {
+    let sessions = usize::try_from(plan.budget.sessions).unwrap_or(usize::MAX);
+    let limits = &config.limits;
+    Admission::new(sessions, limits.max_sessions_per_source, limits.on_limit)
 }
 
 /// Whom the UDP listeners of a group never answer.

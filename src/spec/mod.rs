@@ -5,6 +5,7 @@
 
 mod address_item;
 mod ask;
+mod cidr;
 mod compress;
 mod endpoint;
 mod error;
@@ -26,6 +27,7 @@ mod token;
 #[cfg(test)]
 mod parse_tests;
 
+pub use cidr::{Cidr, CidrError};
 pub use compress::compress;
 pub use endpoint::{Address, Endpoint, Port, Protocol, Zone};
 pub use error::{PartsError, PartsList, SpecError};

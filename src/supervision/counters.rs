@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::drop_reason::DropReason;
+use super::refusal::Refusal;
 
 /// How an accepted session left the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub struct WorkerCounters {
     closed: AtomicU64,
     failed: AtomicU64,
     forced: AtomicU64,
+    refused: [AtomicU64; Refusal::ALL.len()],
     tcp_in: AtomicU64,
     tcp_out: AtomicU64,
     received: AtomicU64,
@@ -40,7 +42,7 @@ pub struct WorkerCounters {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Sessions that were served: accept(2) successes.
+    /// Sessions that were served. Successes of accept(2) are these and the refused.
     pub accepted: u64,
     /// Sessions that ended by themselves.
     pub closed: u64,
@@ -48,6 +50,8 @@ pub struct Totals {
     pub failed: u64,
     /// Sessions that were cut off.
     pub forced: u64,
+    /// Clients that were accepted and closed at once, in the order of [`Refusal::ALL`].
+    pub refused: [u64; Refusal::ALL.len()],
     /// Bytes read from TCP peers.
     pub tcp_in: u64,
     /// Bytes that the kernel took for TCP peers.
@@ -70,6 +74,11 @@ impl WorkerCounters {
     /// A session was accepted.
     pub fn session_accepted(&self) {
         self.accepted.fetch_add(1, Relaxed);
+    }
+
+    /// A client was accepted and closed.
+    pub fn session_refused(&self, refusal: Refusal) {
+        self.refused[refusal.index()].fetch_add(1, Relaxed);
     }
 
     /// An accepted session is over.
@@ -127,11 +136,20 @@ impl Totals {
             sum.udp_in += block.udp_in.load(Relaxed);
             sum.udp_out += block.udp_out.load(Relaxed);
             sum.opened += block.opened.load(Relaxed);
+            for (total, counter) in sum.refused.iter_mut().zip(&block.refused) {
+                *total += counter.load(Relaxed);
+            }
             for (total, counter) in sum.dropped.iter_mut().zip(&block.dropped) {
                 *total += counter.load(Relaxed);
             }
         }
         sum
+    }
+
+    /// Clients that were refused, for whatever reason.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refused.iter().sum()
     }
 
     /// Sessions that are not over.
@@ -177,12 +195,14 @@ mod tests {
             block.session_accepted();
             block.session_bytes(3, 2);
             block.datagrams_dropped(DropReason::ReceiveBuffer, 4);
+            block.session_refused(Refusal::SourceLimit);
         }
         blocks[0].session_ended(SessionEnd::Forced);
         let totals = Totals::sum(&blocks);
         assert_eq!((totals.accepted, totals.forced, totals.active()), (2, 1, 1));
         assert_eq!((totals.tcp_in, totals.tcp_out), (6, 4));
         assert_eq!(totals.dropped[DropReason::ReceiveBuffer.index()], 8);
+        assert_eq!((totals.refused[Refusal::SourceLimit.index()], totals.refusals()), (2, 2));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DropReason {
+    /// Its source is denied by `allow_from` or `deny_from`.
+    Source,
     /// Its source port is in `udp.refuse_source_ports`, or 0.
     SourcePort,
     /// Its source is an endpoint of this service.
@@ -31,7 +33,8 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of [`Self::index`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Source,
         Self::SourcePort,
         Self::OwnEndpoint,
         Self::Multicast,
@@ -54,6 +57,7 @@ impl DropReason {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Source => "source",
             Self::SourcePort => "source_port",
             Self::OwnEndpoint => "own_endpoint",
             Self::Multicast => "multicast",
@@ -71,6 +75,7 @@ impl DropReason {
     #[must_use]
     pub const fn key(self) -> Option<&'static str> {
         match self {
+            Self::Source => Some("listen_defaults.allow_from, deny_from"),
             Self::SourcePort => Some("udp.refuse_source_ports"),
             Self::Oversize => Some("udp.max_datagram_bytes"),
             Self::ReceiveBuffer => Some("udp.receive_buffer_bytes"),

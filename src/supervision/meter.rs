@@ -105,6 +105,12 @@ impl Meter {
         self.see(Some(peer), at);
     }
 
+    /// A client was refused.
+    pub fn session_refused(&self, peer: SocketAddr, at: Stamp) {
+        self.add(0, 0, 1);
+        self.see(Some(peer), at);
+    }
+
     /// An accepted session is over.
     pub fn session_ended(&self) {
         self.add(0, 1, 0);

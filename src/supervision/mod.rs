@@ -14,7 +14,9 @@ mod failure;
 mod intensity;
 mod line_budget;
 mod listing;
+mod load;
 mod meter;
+mod refusal;
 mod report;
 mod restart_counters;
 mod retry;
@@ -32,7 +34,9 @@ pub use failure::{Fault, FaultClass, FaultKind};
 pub use intensity::{Charge, RestartPolicy, Restarts};
 pub use line_budget::{LineBudget, Turn};
 pub use listing::{ChunkInfo, EndpointInfo, Listing, PlanDiff, Status, WorkerInfo};
+pub use load::{Load, WorkerLoad, least_loaded};
 pub use meter::{Meter, Meters, Reading, Stamp};
+pub use refusal::Refusal;
 pub use report::{
     DrainReport, EndpointFailure, ErrorReport, MAX_BOUND, MAX_FAILURES, Picture, Ready,
 };

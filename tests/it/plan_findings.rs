@@ -130,8 +130,17 @@ fn a_duplicate_is_a_warning_and_counted_once() {
 fn udp_off_loopback_is_a_warning_and_on_loopback_it_is_not() {
     let found = warning(Ipcow::plan(["udp://0.0.0.0:0"]), "udp_exposed");
     assert_eq!(found["count"], 1, "{found}");
+    assert!(text(&found).contains("allow_from"), "{found}");
     let plan = Ipcow::plan(["udp://127.0.0.1:0", "tcp://0.0.0.0:0"]).run().expect_code(0).json();
     assert_eq!(plan["findings"], serde_json::json!([]));
+}
+
+#[test]
+fn udp_for_named_sources_is_no_finding_and_a_deny_list_alone_names_nobody() {
+    let command = Ipcow::plan(["udp://0.0.0.0:0"]);
+    let named = command.clone().set("listen_defaults.allow_from=[\"10.0.0.0/8\"]");
+    assert_eq!(named.run().expect_code(0).json()["findings"], serde_json::json!([]));
+    warning(command.set("listen_defaults.deny_from=10.0.0.0/8"), "udp_exposed");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A service that is told to stop before it has opened everything (fault 53).
+//! A service that is used, or told to stop (fault 53), before it has opened everything.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -27,6 +27,61 @@ fn term_while_a_big_plan_opens_ends_soon_and_leaves_no_port() {
     for port in (18_000..19_000).step_by(111) {
         assert!(refused((block.ip(7), port).into()), "port {port}");
     }
+}
+
+#[test]
+fn the_descriptor_table_is_grown_before_the_first_thread() {
+    if !needs(&[Need::Tool("strace"), Need::Descriptors(5_000)]) {
+        return;
+    }
+    let (folder, block) = (tempfile::tempdir().expect("a folder"), Block::new());
+    let trace = folder.path().join("trace");
+    let mut server = Ipcow::serve([format!("tcp://{}:18000-18009", block.ip(0))])
+        .traced(&trace, &["trace=fcntl,clone,clone3"])
+        .start();
+    assert_eq!(server.ready().endpoints("listening"), 10);
+    server.terminate().expect_code(0);
+    let calls = std::fs::read_to_string(&trace).expect("strace writes its file");
+    let first = |call: &str| calls.lines().position(|line| line.contains(call));
+    // Ten endpoints, 4,096 sessions, and 512 for the program.
+    let (grown, thread) = (first("F_DUPFD_CLOEXEC, 4617)"), first("clone"));
+    assert!(grown.is_some() && grown < thread, "{calls}");
+}
+
+/// Round trips of one client that end while the same thread still opens the rest.
+fn echoes_before_the_last_endpoint_listens() -> usize {
+    let block = Block::new();
+    let (first, last) = (block.at(18_000), (block.ip(7), 18_999).into());
+    let mut server = Ipcow::serve([format!("tcp://{}:18000-18999", block.cidr())])
+        .set("threads.workers=1")
+        .start();
+    while refused(first) {
+        assert!(server.is_alive());
+    }
+    let mut client = connect(first);
+    let mut echoes = 0;
+    loop {
+        echo_tcp(&mut client, b"do you have a moment?");
+        if !refused(last) {
+            break;
+        }
+        echoes += 1;
+    }
+    drop(client);
+    assert_eq!(server.ready().endpoints("listening"), 8_000);
+    server.terminate().expect_code(0);
+    echoes
+}
+
+#[test]
+fn a_client_is_answered_again_and_again_while_thousands_of_endpoints_still_open() {
+    if !needs(&[Need::Descriptors(9_000)]) {
+        return;
+    }
+    // A client that the machine does not run meanwhile proves nothing: it may try again.
+    let most =
+        (0..5).map(|_| echoes_before_the_last_endpoint_listens()).find(|echoes| *echoes >= 5);
+    assert!(most.is_some(), "the thread was busy until all was open");
 }
 
 #[test]

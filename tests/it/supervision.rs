@@ -142,16 +142,18 @@ async fn a_thread_that_ends_is_replaced_and_only_its_own_sessions_are_lost() {
     let mut handle = start("[threads]\nworkers = 2", "127.0.0.1:0x8");
     let ready = handle.wait_ready().await.expect("it runs");
     let endpoints = bound(&ready, Protocol::Tcp);
-    // Chunk 1 is one worker's, chunk 2 the other's: four endpoints each.
+    // Wherever a session was accepted, it lives on the worker that had least to do.
     let mut clients: Vec<_> =
         endpoints.iter().flat_map(|endpoint| sessions(endpoint.socket_addr(), 1)).collect();
+    let own = handle.loads()[0].sessions;
+    assert!((2..=6).contains(&own), "{:?}", handle.loads());
     handle.inject(Injection::EndThread(WorkerId(1)));
     event(&mut handle, |event| *event == Event::WorkerLost(WorkerId(1))).await;
     assert!(eventually(DEADLINE, || {
         let snapshot = handle.snapshot();
         snapshot.endpoints.listening == 8 && snapshot.chunks.completed == 2
     }));
-    assert_eq!(handle.snapshot().totals.failed, 4);
+    assert_eq!(handle.snapshot().totals.failed, own);
     let alive = clients
         .iter_mut()
         .filter_map(|client| client.write_all(b"?").ok().map(|()| client))
@@ -161,7 +163,7 @@ async fn a_thread_that_ends_is_replaced_and_only_its_own_sessions_are_lost() {
             matches!((&**client).read(&mut answer), Ok(1))
         })
         .count();
-    assert_eq!(alive, 4);
+    assert_eq!(alive as u64, 8 - own);
     for endpoint in &endpoints {
         sessions(endpoint.socket_addr(), 2);
     }

@@ -213,21 +213,13 @@ impl Desk {
     fn resize_sessions(&mut self, sessions: u64) {
         let sessions = sessions.min(tokio::sync::Semaphore::MAX_PERMITS as u64);
         let before = std::mem::replace(&mut self.setup.sessions, sessions);
-        let Some(permits) = self.setup.shares.first().map(|share| Arc::clone(&share.permits))
-        else {
-            return;
-        };
+        let Some(share) = self.setup.shares.first() else { return };
         let count = |sessions: u64| usize::try_from(sessions).unwrap_or(usize::MAX);
-        permits.add_permits(count(sessions.saturating_sub(before)));
-        let fewer = count(before.saturating_sub(sessions));
-        let left = fewer - permits.forget_permits(fewer);
+        let (more, fewer) = (sessions.saturating_sub(before), before.saturating_sub(sessions));
+        let left = share.admission.resize(count(more), count(fewer));
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         if left > 0 {
-            actix::spawn(async move {
-                if let Ok(taken) = permits.acquire_many_owned(left).await {
-                    taken.forget();
-                }
-            });
+            actix::spawn(Arc::clone(&share.admission).take_back(left));
         }
     }
 }

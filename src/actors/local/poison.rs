@@ -6,6 +6,15 @@ use std::rc::Rc;
 use super::{HERE, ListenerAddr, WorkerLocal};
 use crate::actors::poison::Poison;
 
+impl ListenerAddr {
+    fn poison(&self) {
+        match self {
+            Self::Tcp(addr) => drop(addr.upgrade().map(|addr| addr.try_send(Poison))),
+            Self::Udp(addr) => drop(addr.upgrade().map(|addr| addr.try_send(Poison))),
+        }
+    }
+}
+
 impl WorkerLocal {
     /// The state of this thread, if a worker ever ran on it.
     pub(crate) fn known() -> Option<Rc<Self>> {
@@ -28,12 +37,7 @@ impl WorkerLocal {
             entry.socket.local_addr() == endpoint
                 && matches!(entry.addr, ListenerAddr::Tcp(_)) == tcp
         });
-        match found.map(|entry| &entry.addr) {
-            Some(ListenerAddr::Tcp(addr)) => drop(addr.try_send(Poison)),
-            Some(ListenerAddr::Udp(addr)) => drop(addr.try_send(Poison)),
-            None => return false,
-        }
-        true
+        found.map(|entry| entry.addr.poison()).is_some()
     }
 
     /// Poisons one session or, where there is none, one listener.
@@ -49,10 +53,8 @@ impl WorkerLocal {
         let listeners = self.listeners.borrow();
         if !listeners.is_empty() {
             let nth = fastrand::usize(..listeners.len());
-            match listeners.values().nth(nth).map(|entry| &entry.addr) {
-                Some(ListenerAddr::Tcp(addr)) => drop(addr.try_send(Poison)),
-                Some(ListenerAddr::Udp(addr)) => drop(addr.try_send(Poison)),
-                None => {}
+            if let Some(entry) = listeners.values().nth(nth) {
+                entry.addr.poison();
             }
         }
     }

@@ -35,9 +35,12 @@ fn keys_of_a_later_version_are_refused_by_name() {
         assert_eq!(fault.message, format!("`{}` is not available in this version", key.path()));
         assert_eq!(fault.key, Some(key.path()));
         assert_eq!(marked(&fault), key.name);
+        if key.section == schema::LISTEN_DEFAULTS {
+            let group = format!("[[listen]]\nname = \"x\"\nspec = \":80\"\n{} = 1\n", key.name);
+            let message = format!("`{}` is not available in this version", key.name);
+            assert_eq!(only_fault(&group).message, message);
+        }
     }
-    let fault = only_fault("[[listen]]\nname = \"x\"\nspec = \":80\"\nallow_from = []\n");
-    assert_eq!(fault.message, "`allow_from` is not available in this version");
     let fault = only_fault("[log]\nformat = \"journald\"\n");
     assert_eq!(fault.help.as_deref(), Some("\"journald\" is not available in this version"));
 }
@@ -98,6 +101,9 @@ fn a_value_out_of_its_bounds_is_refused() {
         "udp.refuse_source_ports=[65536]",
         "udp.refuse_source_ports=[\"\"]",
         "udp.refuse_source_ports=[-1]",
+        "listen_defaults.allow_from=[\"10.0.0.0/33\"]",
+        "listen_defaults.allow_from=[5]",
+        "listen_defaults.deny_from=10.0.0.256",
         "listen_defaults.backlog=0",
         "listen_defaults.backlog=65536",
         "log.level=loud",
@@ -108,6 +114,14 @@ fn a_value_out_of_its_bounds_is_refused() {
         assert!(errors.to_string().contains(path), "{errors}");
         assert!(value.contains(marked(&errors.faults()[0])), "{errors}");
     }
+}
+
+#[test]
+fn a_source_with_host_bits_is_refused_with_the_block_that_was_meant() {
+    let fault = only_fault("[listen_defaults]\nallow_from = [\"::1\", \"10.0.0.1/8\"]\n");
+    assert_eq!(marked(&fault), "\"10.0.0.1/8\"");
+    let help = fault.help.unwrap_or_default();
+    assert!(help.ends_with("did you mean 10.0.0.0/8?"), "{help}");
 }
 
 #[test]

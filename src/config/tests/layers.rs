@@ -99,12 +99,19 @@ fn the_defaults_of_groups_come_from_every_layer() {
         ("IPCOW__LISTEN_DEFAULTS__BACKLOG", "128"),
         ("IPCOW__LISTEN_DEFAULTS__ON_BIND_ERROR", "rollback"),
         ("IPCOW__LISTEN_DEFAULTS__FREEBIND", "true"),
+        ("IPCOW__LISTEN_DEFAULTS__ALLOW_FROM", "2001:db8::/32, 10.0.0.0/8,10.0.0.0/8"),
+        ("IPCOW__LISTEN_DEFAULTS__DENY_FROM", "[\"10.1.2.3\"]"),
     ]);
     let settings = load(&inputs).expect("legal").config.groups[0].settings.clone();
     assert_eq!(settings.mode, Mode::Discard);
     assert_eq!(settings.backlog, Some(128));
     assert_eq!(settings.on_bind_error, OnBindError::Rollback);
     assert!(settings.freebind);
+    let shown = |blocks: &[crate::spec::Cidr]| -> Vec<String> {
+        blocks.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(shown(&settings.allow_from), ["10.0.0.0/8", "2001:db8::/32"]);
+    assert_eq!(shown(&settings.deny_from), ["10.1.2.3/32"]);
 }
 
 #[test]
@@ -140,6 +147,8 @@ fn numbers_lists_and_words_arrive_with_their_types() {
         max_backoff_ms = 10_000
         [limits]
         max_sessions = 7
+        max_sessions_per_source = 3
+        on_limit = 'close'
         [udp]
         refuse_source_ports = [\"0-99\", 123, \"7, 9\"]
         receive_buffer_bytes = 4096
@@ -151,6 +160,9 @@ fn numbers_lists_and_words_arrive_with_their_types() {
     assert_eq!(config.chunks.size, Some(16));
     assert_eq!(config.retry.max_backoff, Duration::from_secs(10));
     assert_eq!(config.limits.max_sessions, Some(7));
+    assert_eq!(config.limits.max_sessions_per_source, Some(3));
+    assert_eq!(config.limits.on_limit, OnLimit::Close);
+    assert_eq!(Config::default().limits.max_sessions_per_source, None);
     assert_eq!(config.udp.refuse_source_ports, [(0, 99), (123, 123), (7, 7), (9, 9)]);
     assert_eq!(config.udp.receive_buffer_bytes, Some(4096));
     assert_eq!(config.log.format, LogFormat::Json);
@@ -164,6 +176,7 @@ fn what_is_shown_loads_to_the_same_configuration() {
         "threads.factor=0.5",
         "chunks.size=9",
         "udp.refuse_source_ports=[]",
+        "listen_defaults.allow_from=[\"10.0.0.0/8\", \"::ffff:192.0.2.0/120\"]",
     ]);
     inputs.specs = vec!["127.0.0.1:1-9".to_owned(), "!127.0.0.1:5".to_owned()];
     let examples = [include_str!("../../../config/lab.toml"), BUILT_IN];

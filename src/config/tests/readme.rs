@@ -32,6 +32,7 @@ fn allowed(kind: Kind) -> (String, &'static str) {
         Kind::Number { min, max } => (format!("{min} to {max}"), "–"),
         Kind::MinBound => ("a count, or `\"0%\"` to `\"100%\"`".to_owned(), "endpoints"),
         Kind::PortRanges => ("ports and ranges, 0 to 65,535".to_owned(), "–"),
+        Kind::Cidrs => ("addresses and CIDRs".to_owned(), "–"),
         Kind::Group | Kind::Later => (String::new(), ""),
     }
 }

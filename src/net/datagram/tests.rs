@@ -20,7 +20,8 @@ fn bound_on(ip: IpAddr, options: &BindOptions) -> Bound {
 
 fn rules(refused: &[(u16, u16)]) -> DatagramRules {
     let guard = SourceGuard::new(refused, Box::new(|_| false));
-    DatagramRules { mode: Mode::Echo, max_datagram_bytes: 65_507, guard }
+    let sources = SourceRules::new(&[], &[]);
+    DatagramRules { mode: Mode::Echo, max_datagram_bytes: 65_507, sources, guard }
 }
 
 /// A client that waits no longer than two seconds for an answer.

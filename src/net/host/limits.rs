@@ -1,13 +1,15 @@
 //! Limits and rights of this process, as the kernel states them now.
 //!
-//! Reads rlimits, sysctls and `/proc/self`, and raises the soft limit of open
-//! files. Never decides what to do with a limit: `plan::resources` does.
+//! Reads rlimits, sysctls and `/proc/self`, raises the soft limit of open files,
+//! and makes room for them. Never decides what to do with a limit: `plan::resources` does.
 
 use std::fs;
 use std::io;
 use std::str::FromStr;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::close;
 
 use super::threads;
 use crate::plan::facts::EphemeralPorts;
@@ -51,6 +53,25 @@ pub(crate) fn raise_nofile() -> io::Result<(u64, u64)> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, real_hard)?;
     }
     Ok((soft, hard.max(soft)))
+}
+
+/// Makes room for `count` descriptors in the process's table at once, as far as
+/// the soft limit of open files allows.
+///
+/// The kernel doubles a full table, and while the process has several threads,
+/// each doubling waits for an RCU grace period: tens of milliseconds, in which no
+/// thread gets a descriptor. A place of the table costs the kernel about 8 bytes,
+/// until the process ends.
+///
+/// # Errors
+/// What getrlimit(2) and fcntl(2) said: EBADF without a stderr, ENOMEM. The
+/// table is as it was then.
+pub(crate) fn grow_descriptor_table(count: u64) -> io::Result<()> {
+    let (soft, _) = nofile()?;
+    let last = i32::try_from(count.min(soft)).unwrap_or(i32::MAX).saturating_sub(1);
+    // The first free number from there on: never one that is in use.
+    let copy = fcntl(io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(last.max(0)))?;
+    Ok(close(copy)?)
 }
 
 /// Soft and hard limit of open files; "unlimited" ends at `fs.nr_open`.
@@ -117,6 +138,8 @@ pub(super) fn sys_number<T: FromStr>(name: &str) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -151,6 +174,21 @@ mod tests {
         let (_, new) = raise_nofile().expect("a limit");
         assert_eq!(limits().nofile_soft, new);
         assert_eq!(raise_nofile().expect("a limit"), (new, new));
+    }
+
+    #[test]
+    fn the_descriptor_table_has_room_for_what_was_asked_and_nothing_stays_open() {
+        let size = || {
+            let status = fs::read_to_string("/proc/self/status").expect("a status");
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+            line.and_then(|size| size.trim().parse::<u64>().ok()).expect("a size")
+        };
+        let (soft, _) = raise_nofile().expect("a limit");
+        grow_descriptor_table(soft.min(3_000)).expect("room");
+        assert!(size() >= soft.min(3_000), "{}", size());
+        let far = PathBuf::from(format!("/proc/self/fd/{}", soft.min(3_000) - 1));
+        assert!(!far.exists());
+        grow_descriptor_table(0).expect("nothing to do");
     }
 
     #[test]

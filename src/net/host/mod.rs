@@ -16,13 +16,14 @@ use crate::plan::reach::LocalRoutes;
 use crate::spec::Protocol;
 
 pub(crate) use holders::find as holders;
-pub(crate) use limits::{limits, raise_nofile};
+pub(crate) use limits::{grow_descriptor_table, limits, raise_nofile};
 pub(crate) use resolver::SystemResolver;
 
 /// The machine as it is now. What cannot be read counts as harmless: a plan
 /// that says too little is better than none, and opening tells the rest.
 pub(crate) fn facts() -> HostFacts {
-    let sockets = Protocol::ALL.into_iter().filter_map(|protocol| sockets::bound(protocol).ok());
+    let sockets =
+        Protocol::ALL.into_iter().filter_map(|protocol| sockets::exclusive(protocol).ok());
     HostFacts {
         limits: limits(),
         routes: LocalRoutes::read().ok(),

@@ -18,7 +18,7 @@ use crate::spec::{Address, Protocol, Resolver};
 /// judged, nor is what depends on them.
 ///
 /// # Errors
-/// As [`build`].
+/// As [`build()`].
 pub fn check(config: &Config) -> Result<(), PlanError> {
     let machine = Unasked::default();
     let built = build(&config.groups, &config.excludes, config.limits.max_endpoints, &machine);
@@ -26,6 +26,15 @@ pub fn check(config: &Config) -> Result<(), PlanError> {
         Err(error) if !machine.asked.get() => Err(error),
         _ => Ok(()),
     }
+}
+
+/// How many endpoints the plan has on any machine; `None` where a machine must
+/// be asked, or where none could serve it.
+#[must_use]
+pub fn count(config: &Config) -> Option<u64> {
+    let machine = Unasked::default();
+    let built = build(&config.groups, &config.excludes, config.limits.max_endpoints, &machine);
+    built.ok().filter(|_| !machine.asked.get()).map(|endpoints| endpoints.len())
 }
 
 /// Knows nothing, and that it was asked.
@@ -89,6 +98,17 @@ mod tests {
         ] {
             assert!(fault(specs).is_some_and(|fault| fault.contains(why)), "{specs}");
         }
+    }
+
+    #[test]
+    fn endpoints_are_counted_unless_a_machine_must_be_asked() {
+        let counted = |specs: &str| {
+            let text = format!("[[listen]]\nname = \"lab\"\nspec = [{specs}]");
+            count(&load_str("test.toml", &text).expect("legal text").config)
+        };
+        assert_eq!(counted(r#""both://127.0.0.0/29:80-89,!85""#), Some(8 * 9 * 2));
+        assert_eq!(counted(r#""127.0.0.1:80", "localhost:81""#), None);
+        assert_eq!(counted(r#""127.0.0.1:80,!80""#), None);
     }
 
     #[test]

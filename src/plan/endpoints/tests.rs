@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::machine::Machine;
 use super::*;
-use crate::config::{Group, Mode, OnBindError};
+use crate::config::{Group, Mode};
 use crate::spec::{Port, Spec};
 
 fn ip(text: &str) -> IpAddr {
@@ -15,13 +15,7 @@ pub(super) fn group(name: &str, specs: &[&str], mode: Mode) -> Group {
     Group {
         name: name.to_owned(),
         specs: specs.iter().map(|text| Spec::parse(text).expect("a good spec")).collect(),
-        settings: ListenSettings {
-            mode,
-            termination: Vec::new(),
-            freebind: false,
-            backlog: None,
-            on_bind_error: OnBindError::Keep,
-        },
+        settings: ListenSettings { mode, termination: Vec::new(), ..ListenSettings::default() },
     }
 }
 

@@ -73,10 +73,12 @@ pub(super) fn unreachable_address(inputs: &Inputs<'_>) -> Option<Finding> {
     })
 }
 
-/// UDP that anyone may send to.
+/// UDP off loopback in groups whose `allow_from` is empty.
 pub(super) fn udp_exposed(inputs: &Inputs<'_>) -> Option<Finding> {
     let mut hits = Hits::default();
-    for block in inputs.blocks().filter(|block| block.protocol == Protocol::Udp) {
+    let open = inputs.groups.iter().filter(|group| group.open_to_all);
+    let blocks = open.flat_map(|group| &group.blocks);
+    for block in blocks.filter(|block| block.protocol == Protocol::Udp) {
         let (first, last) = block.span();
         let (from, to) = match block.first.ip() {
             IpAddr::V4(_) => (0x7f00_0000, 0x7fff_ffff),
@@ -99,11 +101,12 @@ pub(super) fn udp_exposed(inputs: &Inputs<'_>) -> Option<Finding> {
         kind: Kind::UdpExposed,
         count: hits.count,
         message: format!(
-            "{subject} UDP off loopback from any source, and sources can be forged: {}",
+            "{subject} UDP off loopback from any source; who forges a source makes this machine \
+             send the echo to a victim of their choice: {}",
             hits.text()
         ),
-        fix: "admit only known sources in the firewall, or leave UDP out there \
-              (protocols = [\"tcp\"])"
+        fix: "name the networks of your clients, as in allow_from = [\"10.0.0.0/8\"], or leave \
+              UDP out there (protocols = [\"tcp\"])"
             .to_owned(),
     })
 }

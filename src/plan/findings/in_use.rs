@@ -50,7 +50,7 @@ pub(super) fn in_use(inputs: &Inputs<'_>) -> Option<Finding> {
     })
 }
 
-/// The exclusive sockets of one protocol that an address family meets.
+/// The sockets of one protocol that an address family meets.
 struct Held<'a> {
     /// Ports held on the wildcard address, with a socket each.
     wild: BTreeMap<u16, &'a BoundSocket>,
@@ -62,7 +62,7 @@ struct Held<'a> {
 impl<'a> Held<'a> {
     fn new(sockets: &'a [BoundSocket], protocol: Protocol, v4: bool) -> Self {
         let (mut wild, mut single) = (BTreeMap::new(), Vec::new());
-        for socket in sockets.iter().filter(|socket| socket.exclusive) {
+        for socket in sockets {
             let family = socket.address.is_ipv4() == v4;
             let counts = socket.protocol == protocol && (family || socket.dual_stack);
             match counts {

@@ -129,6 +129,8 @@ pub(crate) struct Inputs<'a> {
 pub(crate) struct Group {
     /// True where addresses are bound before they exist.
     pub(crate) freebind: bool,
+    /// True where `allow_from` names nobody: any source is served.
+    pub(crate) open_to_all: bool,
     /// Disjoint.
     pub(crate) blocks: Vec<Block>,
 }

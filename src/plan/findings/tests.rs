@@ -66,7 +66,8 @@ impl Default for Machine {
 impl Machine {
     fn serving(blocks: impl IntoIterator<Item = Block>) -> Self {
         let blocks = blocks.into_iter().collect();
-        Self { groups: vec![Group { freebind: false, blocks }], ..Self::default() }
+        let groups = vec![Group { freebind: false, open_to_all: true, blocks }];
+        Self { groups, ..Self::default() }
     }
 
     fn holding(mut self, protocol: Protocol, ip: &str, port: u16, inode: u64) -> Self {
@@ -74,7 +75,6 @@ impl Machine {
             protocol,
             address: ip.parse().expect("an address"),
             port,
-            exclusive: true,
             dual_stack: false,
             inode,
         });
@@ -269,14 +269,6 @@ fn a_dual_stack_socket_holds_its_port_in_both_families() {
 }
 
 #[test]
-fn a_socket_that_is_bound_and_does_not_listen_is_not_in_the_way() {
-    let plan = [tcp("127.0.0.1", "127.0.0.1", &[(8000, 8000)])];
-    let mut machine = Machine::serving(plan).holding(Protocol::Tcp, "127.0.0.1", 8000, 7);
-    machine.facts.sockets[0].exclusive = false;
-    assert_eq!(machine.findings(), []);
-}
-
-#[test]
 fn ephemeral_ports_are_counted_and_the_sysctl_keeps_what_it_has() {
     let plan = [tcp("127.0.0.1", "127.0.0.2", &[(40_000, 40_010)])];
     let mut machine = Machine::serving(plan);
@@ -316,8 +308,8 @@ fn what_was_merged_is_a_warning() {
 }
 
 #[test]
-fn udp_is_exposed_off_loopback_only() {
-    let machine = Machine::serving([
+fn udp_is_exposed_off_loopback_to_all_only() {
+    let mut machine = Machine::serving([
         udp("127.0.0.1", "127.0.0.1", &[(8000, 8000)]),
         udp("::1", "::1", &[(8000, 8000)]),
         udp("10.0.0.1", "10.0.0.1", &[(8000, 8001)]),
@@ -325,16 +317,16 @@ fn udp_is_exposed_off_loopback_only() {
         udp("::", "::", &[(9000, 9000)]),
     ]);
     machine.assert(Kind::UdpExposed, Level::Warning, 4);
+    machine.groups[0].open_to_all = false;
+    assert_eq!(machine.findings(), []);
 }
 
 #[test]
 fn errors_come_before_warnings() {
-    let machine = Machine {
-        duplicates: 1,
-        ..Machine::serving([udp("10.0.0.1", "10.0.0.2", &[(7, 7), (40_000, 40_000)])])
-    };
-    let levels: Vec<Level> = machine.findings().iter().map(|finding| finding.level).collect();
-    assert!(levels.len() >= 5 && levels.is_sorted(), "{levels:?}");
+    let plan = [udp("10.0.0.1", "10.0.0.2", &[(7, 7), (40_000, 40_000)])];
+    let machine = Machine { duplicates: 1, ..Machine::serving(plan) };
+    let findings = machine.findings();
+    assert!(findings.len() >= 5 && findings.is_sorted_by_key(|it| it.level), "{findings:?}");
 }
 
 #[test]

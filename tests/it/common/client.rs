@@ -3,12 +3,26 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 
+use socket2::{Domain, Socket, Type};
+
 use super::DEADLINE;
 
 /// A connection whose reads and writes end at the deadline.
 pub(crate) fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&to, DEADLINE)
-        .unwrap_or_else(|error| panic!("connect to {to}: {error}"));
+    let stream = TcpStream::connect_timeout(&to, DEADLINE);
+    ready(stream.unwrap_or_else(|error| panic!("connect to {to}: {error}")))
+}
+
+/// The same from an address of one's choice, which must be of this machine.
+pub(crate) fn connect_from(from: impl Into<IpAddr>, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::new(from.into(), 0).into()).expect("an own address");
+    let connected = socket.connect_timeout(&to.into(), DEADLINE);
+    connected.unwrap_or_else(|error| panic!("connect to {to}: {error}"));
+    ready(socket.into())
+}
+
+fn ready(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(DEADLINE)).expect("a legal timeout");
     stream.set_write_timeout(Some(DEADLINE)).expect("a legal timeout");
     stream.set_nodelay(true).expect("a TCP socket");

@@ -15,7 +15,8 @@ mod process;
 
 pub(crate) use alone::{alone, count_poisoned, own_descriptors, own_threads, poisoned};
 pub(crate) use client::{
-    connect, echo_all_tcp, echo_tcp, echo_udp, random_bytes, read_to_fin, refused, udp_client,
+    connect, connect_from, echo_all_tcp, echo_tcp, echo_udp, random_bytes, read_to_fin, refused,
+    udp_client,
 };
 pub(crate) use command::{Ipcow, binary};
 pub(crate) use events::{Ready, counts};
