@@ -87,7 +87,7 @@ impl Opening {
             return;
         }
         let opened = self.bind(&order).and_then(|bound| {
-            let watched = watch(&order, &bound)?;
+            let watched = watch(&order, &bound, &self.local)?;
             Ok(self.serve(order, bound, watched))
         });
         let outcome = opened.unwrap_or_else(|fault| self.failed(fault));
@@ -141,7 +141,8 @@ impl Opening {
             if self.is_over() {
                 return Err(None);
             }
-            let watched = watch(order, &bound).map_err(|fault| Some((order.slot, fault)))?;
+            let watched =
+                watch(order, &bound, &self.local).map_err(|fault| Some((order.slot, fault)))?;
             sockets.push((bound, watched));
         }
         Ok(sockets)
@@ -212,10 +213,13 @@ enum Watched {
 }
 
 /// Listens: all that can fail before a socket is served.
-fn watch(order: &OpenOrder, bound: &Bound) -> Result<Watched, Fault> {
+fn watch(order: &OpenOrder, bound: &Bound, local: &WorkerLocal) -> Result<Watched, Fault> {
     bind::listen(bound, order.group.backlog).map_err(fault)?;
     match order.endpoint.protocol {
-        Protocol::Tcp => Acceptor::new(bound.clone()).map(Watched::Tcp),
+        Protocol::Tcp => {
+            let options = local.share.settings.stream;
+            Acceptor::new(bound.clone(), options).map(Watched::Tcp)
+        }
         Protocol::Udp => DatagramSocket::new(bound.clone()).map(Watched::Udp),
     }
     .map_err(fault)

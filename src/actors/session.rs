@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as Task, Poll};
-use std::time::Duration;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
@@ -49,7 +48,7 @@ impl EchoSession {
         accepted: Accepted,
     ) {
         let Accepted { stream, peer, seat } = accepted;
-        let stream = match prepare(stream, local.share.settings.keepalive) {
+        let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return refuse(local, endpoint, peer, &error),
         };
@@ -73,17 +72,6 @@ impl EchoSession {
         self.books.end = Some(end);
         ctx.stop();
     }
-}
-
-/// Sets the options of an accepted socket and hands it to this thread's runtime.
-///
-/// Options that the kernel refuses belong to a peer that has gone already.
-fn prepare(stream: std::net::TcpStream, keepalive: Option<Duration>) -> io::Result<TcpStream> {
-    let _gone = sys::set_nodelay(&stream);
-    if let Some(idle) = keepalive {
-        let _gone = sys::set_keepalive(&stream, idle);
-    }
-    TcpStream::from_std(stream)
 }
 
 /// Books a connection that could not even begin.

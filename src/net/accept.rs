@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::bind::Bound;
+use super::stream_options::{HandDown, StreamOptions};
 use super::sys::{self, Watched};
 
 /// A connection and where it comes from.
@@ -30,16 +31,17 @@ pub(crate) trait Accept {
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     socket: Watched,
+    hand_down: HandDown,
 }
 
 impl Acceptor {
-    /// Registers a listening socket.
+    /// Registers a listening socket whose connections get these options.
     ///
     /// # Errors
     /// What epoll_ctl(2) says: EEXIST while another acceptor of this thread
     /// still holds the socket, ENOSPC and ENOMEM.
-    pub(crate) fn new(bound: Bound) -> io::Result<Self> {
-        Ok(Self { socket: Watched::new(bound)? })
+    pub(crate) fn new(bound: Bound, options: StreamOptions) -> io::Result<Self> {
+        Ok(Self { socket: Watched::new(bound)?, hand_down: HandDown::new(options) })
     }
 
     /// The socket that connections come from.
@@ -57,14 +59,14 @@ impl Acceptor {
 
     /// Takes a connection, or has the task woken when one is there.
     ///
-    /// The connection is non-blocking and close-on-exec, and not yet registered
-    /// with any runtime.
+    /// The connection has its options, is non-blocking and close-on-exec, and not
+    /// yet registered with any runtime.
     ///
     /// # Errors
     /// What accept(2) says; [`classify`] says what it means. After an error the
     /// next call tries again without waiting.
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
-        self.socket.poll_io(cx, take)
+        self.socket.poll_io(cx, |bound| take(bound, &self.hand_down))
     }
 
     /// How many connections wait to be taken; one where the kernel does not say.
@@ -79,7 +81,7 @@ impl Acceptor {
     /// # Errors
     /// As [`Self::poll_accept`].
     pub(crate) fn try_accept(&self) -> io::Result<Option<Connection>> {
-        match take(self.bound()) {
+        match take(self.bound(), &self.hand_down) {
             Ok(connection) => Ok(Some(connection)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -96,10 +98,11 @@ impl Accept for Acceptor {
 }
 
 /// One accept4(2), again when a signal interrupts it.
-fn take(bound: &Bound) -> io::Result<Connection> {
+fn take(bound: &Bound, hand_down: &HandDown) -> io::Result<Connection> {
     loop {
         match bound.socket().accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
             Ok((stream, peer)) => {
+                hand_down.given(bound, &stream);
                 let peer = peer.as_socket();
                 let unknown = || io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
                 return Ok((stream.into(), peer.ok_or_else(unknown)?));

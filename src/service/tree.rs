@@ -22,6 +22,7 @@ use crate::config::{Config, ListenSettings, OnBindError};
 use crate::net::datagram::DatagramRules;
 use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
+use crate::net::stream_options::StreamOptions;
 use crate::net::terminator::Terminator;
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::supervision::{
@@ -159,7 +160,7 @@ pub(super) fn session_settings(config: &Config, plan: &Plan) -> SessionSettings 
             lifetime: config.session.max_lifetime,
             write: config.session.write_timeout,
         },
-        keepalive: config.session.keepalive,
+        stream: StreamOptions::new(config.session.keepalive),
         quiet: config.shutdown.quiet,
         receive_buffer: config.udp.receive_buffer_bytes,
         nonlocal_bind: [plan.limits.nonlocal_bind_v4, plan.limits.nonlocal_bind_v6],

@@ -97,7 +97,7 @@ fn listener() -> Bound {
 
 #[tokio::test]
 async fn a_connection_is_taken_with_its_peer_and_never_blocks() {
-    let mut acceptor = Acceptor::new(listener()).expect("a registration");
+    let mut acceptor = Acceptor::new(listener(), StreamOptions::new(None)).expect("a registration");
     let mut client = TcpStream::connect(acceptor.bound().local_addr()).expect("a connection");
     let (mut session, peer) =
         std::future::poll_fn(|cx| acceptor.poll_accept(cx)).await.expect("a session");
@@ -113,10 +113,11 @@ async fn a_connection_is_taken_with_its_peer_and_never_blocks() {
 #[tokio::test]
 async fn a_listener_that_is_registered_again_serves_what_waited_in_the_backlog() {
     let bound = listener();
-    let acceptor = Acceptor::new(bound.clone()).expect("a registration");
+    let acceptor = Acceptor::new(bound.clone(), StreamOptions::new(None)).expect("a registration");
     drop(acceptor);
     let client = TcpStream::connect(bound.local_addr()).expect("the backlog");
-    let mut acceptor = Acceptor::new(bound).expect("a second registration");
+    let mut acceptor =
+        Acceptor::new(bound, StreamOptions::new(None)).expect("a second registration");
     let (_session, peer) =
         std::future::poll_fn(|cx| acceptor.poll_accept(cx)).await.expect("a session");
     assert_eq!(peer, client.local_addr().expect("its address"));
@@ -124,7 +125,7 @@ async fn a_listener_that_is_registered_again_serves_what_waited_in_the_backlog()
 
 #[tokio::test]
 async fn the_backlog_is_emptied_without_waiting() {
-    let acceptor = Acceptor::new(listener()).expect("a registration");
+    let acceptor = Acceptor::new(listener(), StreamOptions::new(None)).expect("a registration");
     assert!(acceptor.try_accept().expect("no failure").is_none());
     let address = acceptor.bound().local_addr();
     let clients: Vec<_> = (0..5).map(|_| TcpStream::connect(address).expect("a client")).collect();
@@ -141,7 +142,10 @@ async fn a_socket_that_does_not_listen_is_classified_as_of_no_use() {
     let address = Address::from(Ipv4Addr::LOCALHOST);
     let endpoint = Endpoint { protocol: Protocol::Tcp, address, port: Port::Ephemeral(0) };
     let options = BindOptions { freebind: false, backlog: 8, receive_buffer: None };
-    let acceptor = Acceptor::new(bind::bind(&endpoint, &options).expect("a free port"));
+    let acceptor = Acceptor::new(
+        bind::bind(&endpoint, &options).expect("a free port"),
+        StreamOptions::new(None),
+    );
     let error = acceptor.expect("a registration").try_accept().expect_err("it does not listen");
     assert_eq!(error.raw_os_error().map(classify), Some(AcceptClass::Fatal));
 }
