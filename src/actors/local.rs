@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, Context, Handler, WeakAddr};
+use actix::{Actor, Context, Handler, WeakAddr};
 use slab::Slab;
 use tokio::sync::Notify;
 
@@ -23,12 +23,12 @@ use super::protocol::{
     ActorEnded, CloseListener, EndSession, ListenerCrashed, ListenerFailed, SessionFailed,
     WorkerDrained,
 };
-use super::session::EchoSession;
+use super::session::SessionHandle;
 use super::share::WorkerShare;
 use super::udp_listener::UdpListener;
 use super::watch::Ended;
 use crate::net::bind::Bound;
-use crate::supervision::{Fault, Lease, Place, SessionClock, Slot, WorkerId};
+use crate::supervision::{Fault, Lease, Place, Slot, WorkerId};
 
 /// Size of the buffer that all sessions and listeners of a thread read into.
 /// Unit: bytes; a UDP datagram of 65,507 fits (RFC 768).
@@ -76,8 +76,7 @@ struct ListenerEntry {
 }
 
 struct SessionEntry {
-    addr: Addr<EchoSession>,
-    clock: Rc<SessionClock>,
+    session: SessionHandle,
     #[cfg(feature = "fault-injection")]
     peer: SocketAddr,
 }
@@ -185,18 +184,16 @@ impl WorkerLocal {
     /// Registers the session that `start` starts under the key it is given.
     pub(crate) fn enter_session(
         &self,
-        clock: &Rc<SessionClock>,
         peer: SocketAddr,
-        start: impl FnOnce(usize) -> Addr<EchoSession>,
+        start: impl FnOnce(usize) -> SessionHandle,
     ) {
         let mut sessions = self.sessions.borrow_mut();
         let vacant = sessions.vacant_entry();
-        let addr = start(vacant.key());
+        let session = start(vacant.key());
         #[cfg(not(feature = "fault-injection"))]
         let _ = peer;
         vacant.insert(SessionEntry {
-            addr,
-            clock: Rc::clone(clock),
+            session,
             #[cfg(feature = "fault-injection")]
             peer,
         });
@@ -259,8 +256,8 @@ impl WorkerLocal {
         let quiet = self.share.settings.quiet.filter(|_| self.is_draining());
         let limits = &self.share.settings.limits;
         for (_, entry) in self.sessions.borrow().iter() {
-            if let Some(expired) = entry.clock.expired(self.now(), limits, quiet) {
-                let _full = entry.addr.try_send(EndSession(expired));
+            if let Some(expired) = entry.session.clock().expired(self.now(), limits, quiet) {
+                entry.session.tell(EndSession(expired));
             }
         }
     }
