@@ -73,6 +73,8 @@ struct ListenerEntry {
     addr: ListenerAddr,
     lease: Lease,
     socket: Bound,
+    /// Why it was told to close, when that was not the drain's doing.
+    given_up: Option<Fault>,
 }
 
 struct SessionEntry {
@@ -225,14 +227,26 @@ impl WorkerLocal {
         addr: ListenerAddr,
         socket: Bound,
     ) {
-        self.listeners.borrow_mut().insert(place, ListenerEntry { addr, lease, socket });
+        self.listeners
+            .borrow_mut()
+            .insert(place, ListenerEntry { addr, lease, socket, given_up: None });
     }
 
-    /// Forgets a listener; the lease that it was opened under.
-    fn leave_listener(&self, place: Place) -> Option<Lease> {
+    /// Has a listener close its socket, which is of no more use for this reason;
+    /// the supervisor is told when it has. Does nothing where it is gone already.
+    pub(crate) fn give_up_listener(&self, place: Place, lease: Lease, fault: Fault) {
+        let mut listeners = self.listeners.borrow_mut();
+        if let Some(entry) = listeners.get_mut(&place).filter(|entry| entry.lease == lease) {
+            entry.given_up = Some(fault);
+            actix::spawn(entry.addr.clone().close());
+        }
+    }
+
+    /// Forgets a listener; what was known of it.
+    fn leave_listener(&self, place: Place) -> Option<ListenerEntry> {
         let entry = self.listeners.borrow_mut().remove(&place);
         self.gone.notify_one();
-        entry.map(|entry| entry.lease)
+        entry
     }
 
     /// The listeners of this thread, with their leases and sockets.
@@ -244,12 +258,17 @@ impl WorkerLocal {
         listeners.iter().map(row).collect()
     }
 
-    /// A listener's actor is gone; a panic is told to the supervisor.
+    /// A listener's actor is gone; a panic, and the end of one that was given
+    /// up, is told to the supervisor.
     pub(crate) fn listener_ended(&self, place: Place, ended: Ended) {
-        let lease = self.leave_listener(place);
-        if let (Ended::Panicked(panic), Some(lease)) = (ended, lease) {
+        let Some(ListenerEntry { lease, given_up, .. }) = self.leave_listener(place) else {
+            return;
+        };
+        if let Ended::Panicked(panic) = ended {
             let crashed = ListenerCrashed { place, lease, panic };
             let _ending = self.share.ended.send(ActorEnded::Listener(crashed));
+        } else if let Some(fault) = given_up {
+            self.tell_of_failure(ListenerFailed { place, lease, fault });
         }
     }
 
@@ -286,7 +305,10 @@ impl WorkerLocal {
     pub(crate) fn report_listener(&self, place: Place, fault: Fault) {
         let lease = self.listeners.borrow().get(&place).map(|entry| entry.lease);
         let Some(lease) = lease else { return };
-        let failed = ListenerFailed { place, lease, fault };
+        self.tell_of_failure(ListenerFailed { place, lease, fault });
+    }
+
+    fn tell_of_failure(&self, failed: ListenerFailed) {
         let supervisor = self.share.supervisor.clone();
         actix::spawn(async move {
             let _ending = supervisor.deliver(failed).await;

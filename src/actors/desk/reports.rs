@@ -6,7 +6,9 @@ use super::Desk;
 use crate::actors::orders;
 use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, ListenerFailed, Outcomes};
 use crate::net::bind::Bound;
-use crate::supervision::{ChunkId, FaultClass, Lease, Outcome, Place, Verdict, WorkerState};
+use crate::supervision::{
+    ChunkId, FaultClass, FaultKind, Lease, Outcome, Place, Verdict, WorkerState,
+};
 
 /// Pause before failures that found the error log's mailbox full are sent again.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -40,9 +42,12 @@ impl Desk {
 
     pub(crate) fn listener_failed(&mut self, failed: ListenerFailed, now: Instant) {
         let ListenerFailed { place, lease, fault } = failed;
-        if self.setup.table.is_present(place, lease)
-            && self.setup.table.listener_lost(place, fault).is_ok()
-        {
+        if !self.setup.table.is_present(place, lease) {
+            return;
+        }
+        if fault.kind == FaultKind::AddressLost {
+            let _not_served = self.setup.table.address_moved(place, fault, now);
+        } else if self.setup.table.listener_lost(place, fault).is_ok() {
             self.send_failures(place.chunk, now);
         }
     }

@@ -204,6 +204,22 @@ fn an_address_that_leaves_and_returns_changes_no_owner() {
 }
 
 #[test]
+fn an_address_that_moved_to_another_interface_is_bound_anew_and_costs_no_attempt() {
+    let now = Instant::now();
+    let mut table = open_chunk(2, now);
+    table.address_lost(at(0), away()).expect("it listens");
+    table.address_moved(at(0), away(), now).expect("it is served");
+    assert_eq!((table.held(at(0)), table.served_under(at(0))), ((80, None), None));
+    assert_eq!((table.unjudged(ChunkId(1)).count(), table.endpoint_counts().listening), (0, 1));
+    assert!(table.address_moved(at(0), away(), now).is_err(), "told twice");
+    table.wake(now);
+    let leased = table.lease_next(B, now).expect("due at once");
+    let recovered = table.finish(leased.lease, [(0, opened())], now);
+    assert_eq!((leased.slots, recovered), (vec![0], Ok(vec![at(0)])));
+    assert_eq!(table.state(ChunkId(1)), Some(ChunkState::Completed));
+}
+
+#[test]
 fn a_listener_that_waits_for_its_address_is_never_leased_with_its_run() {
     let now = Instant::now();
     let mut table = ChunkTable::new(3, 3, vec![Range { start: 0, end: 3 }]);
