@@ -16,7 +16,8 @@ use crate::net::datagram::DatagramRules;
 use crate::net::terminator::Terminator;
 use crate::spec::Endpoint;
 use crate::supervision::{
-    ChunkId, ErrorReport, Expired, Fault, FaultKind, Lease, Outcome, Place, Slot, Verdict, WorkerId,
+    Charge, ChunkId, ErrorReport, Expired, Fault, FaultKind, Lease, Outcome, Place, Slot, Verdict,
+    WorkerId,
 };
 
 /// What all endpoints of a group share once the service runs.
@@ -160,6 +161,9 @@ pub(crate) struct Failure {
     pub(crate) fault: Fault,
     /// Attempts used, this one included.
     pub(crate) attempts: u32,
+    /// Of a listening socket that failed: what its endpoint's restart intensity
+    /// says. An endpoint that listened has used no attempts.
+    pub(crate) charge: Option<Charge>,
 }
 
 /// Command, Supervisor → ErrorLog: log these failures of a chunk and apply the

@@ -12,7 +12,7 @@ use crate::actors::protocol::{ListenerCrashed, Notice, PartCrashed, WorkerEnded}
 use crate::supervision::{Charge, ChunkId, Fault, FaultKind, WorkerState};
 
 impl Desk {
-    fn charge(&mut self, part: Part, now: Instant) -> Charge {
+    pub(super) fn charge(&mut self, part: Part, now: Instant) -> Charge {
         let restarts = self.crashes.entry(part).or_default();
         restarts.charge(&self.setup.policy, now, fastrand::f64())
     }
@@ -83,7 +83,7 @@ impl Desk {
     }
 
     /// Tells of a quarantine, after the crash that was one too many.
-    fn tell_exhausted(&self, charge: Charge, name: String) {
+    pub(super) fn tell_exhausted(&self, charge: Charge, name: String) {
         if matches!(charge, Charge::Exhausted { .. }) {
             self.tell(Event::Quarantined(name));
         }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::Desk;
+use super::{Desk, Part};
 use crate::actors::orders;
 use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, ListenerFailed, Outcomes};
 use crate::net::bind::Bound;
 use crate::supervision::{
-    ChunkId, FaultClass, FaultKind, Lease, Outcome, Place, Verdict, WorkerState,
+    Charge, ChunkId, Fault, FaultClass, FaultKind, Lease, Outcome, Place, Verdict, WorkerState,
 };
 
 /// Pause before failures that found the error log's mailbox full are sent again.
@@ -48,7 +48,11 @@ impl Desk {
         if fault.kind == FaultKind::AddressLost {
             let _not_served = self.setup.table.address_moved(place, fault, now);
         } else if self.setup.table.listener_lost(place, fault).is_ok() {
+            // Opening it succeeds each time: its attempts would never be used up.
+            let charge = self.charge(Part::Endpoint(place), now);
             self.send_failures(place.chunk, now);
+            let name = orders::endpoint_at(&self.setup, place).map(|endpoint| endpoint.to_string());
+            self.tell_exhausted(charge, name.unwrap_or_default());
         }
     }
 
@@ -82,12 +86,20 @@ impl Desk {
         }
     }
 
+    /// What the restart intensity says of an endpoint whose listening socket failed.
+    fn standing(&self, place: Place, fault: Fault, now: Instant) -> Option<Charge> {
+        let restarts = self.crashes.get(&Part::Endpoint(place))?;
+        let failed = fault.kind == FaultKind::Listener;
+        failed.then(|| restarts.standing(&self.setup.policy, now, fastrand::f64()))
+    }
+
     /// Puts a chunk's new failures to the error log; after a while, when its
     /// mailbox is full.
     fn send_failures(&mut self, chunk: ChunkId, now: Instant) {
         let named = self.setup.table.unjudged(chunk).filter_map(|(place, fault, attempts)| {
             let endpoint = orders::endpoint_at(&self.setup, place)?;
-            Some(Failure { place, endpoint, fault, attempts })
+            let charge = self.standing(place, fault, now);
+            Some(Failure { place, endpoint, fault, attempts, charge })
         });
         let failures: Vec<_> = named.collect();
         if failures.is_empty() || self.drain.is_some() {
