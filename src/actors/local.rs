@@ -27,6 +27,7 @@ use super::session::EchoSession;
 use super::share::WorkerShare;
 use super::udp_listener::UdpListener;
 use super::watch::Ended;
+use crate::net::accept::shortage::Shortage;
 use crate::net::bind::Bound;
 use crate::supervision::{Fault, Lease, Place, SessionClock, Slot, WorkerId};
 
@@ -106,6 +107,8 @@ pub(crate) struct WorkerLocal {
     sessions: RefCell<Slab<SessionEntry>>,
     /// A chunk is opened in order: that fills a tree from one end, and never moves it.
     listeners: RefCell<BTreeMap<Place, ListenerEntry>>,
+    /// Lets the listeners try again one by one when there was no room.
+    pub(crate) shortage: Rc<Shortage>,
     /// The panic of the session that is being dropped, if it is one.
     pub(crate) session_panic: RefCell<Option<String>>,
     /// Chunks that are being opened or reported; a drain waits for them.
@@ -129,6 +132,7 @@ impl WorkerLocal {
                 opening: Cell::new(0),
                 sessions: RefCell::default(),
                 listeners: RefCell::default(),
+                shortage: Rc::default(),
                 session_panic: RefCell::default(),
                 gone: Notify::new(),
             });
@@ -168,6 +172,15 @@ impl WorkerLocal {
             }
             self.emptied().await;
             let _ending = self.share.supervisor.deliver(WorkerDrained { worker: self.id }).await;
+        });
+    }
+
+    /// Lets the first of those who wait for room try after this time.
+    pub(crate) fn pause_accepting(&self, pause: Duration) {
+        let shortage = Rc::clone(&self.shortage);
+        actix::spawn(async move {
+            tokio::time::sleep(pause).await;
+            shortage.over();
         });
     }
 
