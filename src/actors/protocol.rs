@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle, Message};
 
@@ -88,11 +87,6 @@ pub(crate) struct HeartBeaten {
     pub(crate) worker: WorkerId,
     pub(crate) epoch: u64,
 }
-
-/// Command, service → Supervisor: put the chunks on the stack and dispatch them.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(crate) struct BeginDispatch;
 
 /// Command, Supervisor → Worker: open these endpoints of the chunk.
 #[derive(Debug, Message)]
@@ -240,14 +234,6 @@ pub(crate) struct PartCrashed {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "ErrorReport")]
 pub(crate) struct ReportErrors;
-
-/// Command, service → Supervisor: accept nothing new, let sessions end.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(crate) struct BeginDrain {
-    /// `None` = wait for ever.
-    pub(crate) timeout: Option<Duration>,
-}
 
 /// Event, thread → Supervisor: no listener and no session is left on it.
 #[derive(Debug, Clone, Copy, Message)]

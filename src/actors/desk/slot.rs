@@ -127,10 +127,10 @@ impl Desk {
 
     /// Asks every Worker whether it runs, and looks for threads that ended.
     pub(super) fn check_hearts(&mut self, now: Instant) {
-        if self.heartbeat_at.is_none_or(|due| due > now) {
+        if self.heartbeat_at > now {
             return;
         }
-        self.heartbeat_at = Some(now + HEARTBEAT);
+        self.heartbeat_at = now + HEARTBEAT;
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             if slot.thread.as_ref().is_some_and(|thread| !thread.alive()) {
