@@ -106,16 +106,26 @@ impl Desk {
     /// A worker's thread has ended: its sessions are gone, its sockets are
     /// kept by the table, and others open them.
     pub(super) fn thread_lost(&mut self, index: usize, now: Instant) {
+        self.epochs += 1;
         let slot = &mut self.slots[index];
         let worker = slot.id;
+        // Of no Worker: what those of the lost thread still say is late.
+        slot.epoch = self.epochs;
         slot.thread = None;
         slot.addr = None;
         slot.state = WorkerState::Idle;
         slot.silent_since = None;
+        slot.hung = false;
         slot.drained = true;
+        let poisoned = slot.poisoned.take();
+        self.publish_hung();
         if self.drain.is_some() {
             self.check_drained();
             return;
+        }
+        // No successor will say what of it was opened: nothing of it lives.
+        if let Some((chunk, probe)) = poisoned {
+            self.quarantine_chunk(chunk, probe, now);
         }
         if let Some(lease) = self.setup.table.lease_of(worker) {
             let _present = self.setup.table.revoke(lease, now);

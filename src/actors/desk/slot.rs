@@ -160,7 +160,7 @@ impl Desk {
         }
     }
 
-    fn publish_hung(&self) {
+    pub(super) fn publish_hung(&self) {
         let hung = self.slots.iter().filter(|slot| slot.hung).count();
         self.setup.board.publish_hung(hung as u64);
     }
