@@ -21,7 +21,11 @@ impl Desk {
         let ListenerCrashed { place, lease, panic } = crashed;
         let Some(endpoint) = orders::endpoint_at(&self.setup, place) else { return };
         let (name, kind) = (endpoint.to_string(), FaultKind::ListenerPanic);
-        if self.drain.is_some() || !self.setup.table.is_present(place, lease) {
+        let present = self.setup.table.is_present(place, lease);
+        if !present {
+            self.refuse_late("the crash of a listener");
+        }
+        if self.drain.is_some() || !present {
             return self.report_crash("listener", name, kind, panic, None);
         }
         let fault = Fault::without_errno(kind);
@@ -52,6 +56,9 @@ impl Desk {
             slot.addr = None;
             slot.greeted = true;
             slot.state = WorkerState::Idle;
+        }
+        if !present {
+            self.refuse_late("the end of a Worker");
         }
         if draining || !present {
             let (name, kind) = (worker.to_string(), FaultKind::WorkerPanic);

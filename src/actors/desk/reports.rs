@@ -36,14 +36,14 @@ impl Desk {
                 self.check_addresses(&opened);
                 self.send_failures(lease.chunk, now);
             }
-            Err(refused) => tracing::warn!(%refused, ?lease, "a report was refused"),
+            Err(refused) => tracing::debug!(%refused, ?lease, "a late report was refused"),
         }
     }
 
     pub(crate) fn listener_failed(&mut self, failed: ListenerFailed, now: Instant) {
         let ListenerFailed { place, lease, fault } = failed;
         if !self.setup.table.is_present(place, lease) {
-            return;
+            return self.refuse_late("the failure of a listener");
         }
         if fault.kind == FaultKind::AddressLost {
             let _not_served = self.setup.table.address_moved(place, fault, now);
@@ -64,6 +64,12 @@ impl Desk {
                 self.paused_until = self.paused_until.max(Some(now + delay));
             }
         }
+    }
+
+    /// Counts a report of a lease or a Worker that was replaced meanwhile.
+    pub(super) fn refuse_late(&mut self, report: &'static str) {
+        self.setup.table.count_late();
+        tracing::debug!(report, "a late report was refused");
     }
 
     /// The error log that was asked is gone: asks its successor.

@@ -91,8 +91,7 @@ impl Desk {
     pub(crate) fn worker_started(&mut self, started: WorkerStarted, now: Instant) {
         let WorkerStarted { worker, epoch, addr, adopted } = started;
         let Some(slot) = self.slot_mut(worker).filter(|slot| slot.epoch == epoch) else {
-            tracing::warn!(%worker, epoch, "a Worker of an old epoch reported");
-            return;
+            return self.refuse_late("the start of a Worker");
         };
         slot.addr = Some(addr);
         slot.greeted = true;

@@ -70,7 +70,6 @@ impl<S> ChunkTable<S> {
         let chunk = self.chunks.get(index(place.chunk)).ok_or(Refused::Unknown(place))?;
         let row = chunk.rows.get(place.slot as usize).ok_or(Refused::Unknown(place))?;
         if row.state != expected {
-            self.refused += 1;
             return Err(Refused::NotServed(place));
         }
         Ok(())

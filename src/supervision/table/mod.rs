@@ -60,7 +60,7 @@ pub enum Outcome<S> {
     Deferred,
 }
 
-/// A report that the table did not take. Nothing changed.
+/// A call that the table did not take. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The chunk's state does not allow it: as a rule, a stale lease.
@@ -252,13 +252,7 @@ impl<S> ChunkTable<S> {
     fn apply(&mut self, id: ChunkId, event: ChunkEvent) -> Result<(), Refused> {
         let unknown = Refused::Unknown(Place { chunk: id, slot: 0 });
         let chunk = self.chunks.get_mut(index(id)).ok_or(unknown)?;
-        let next = match chunk.state.on(event) {
-            Ok(next) => next,
-            Err(illegal) => {
-                self.refused += 1;
-                return Err(illegal.into());
-            }
-        };
+        let next = chunk.state.on(event)?;
         *self.states.of(chunk.state) -= 1;
         *self.states.of(next) += 1;
         chunk.state = next;
