@@ -130,8 +130,13 @@ impl<S> ChunkTable<S> {
         }
     }
 
-    /// Quarantines every endpoint from index `first` of the plan on, for good.
+    /// Quarantines every endpoint from index `first` of the plan on, for good;
+    /// what is opened all or nothing with the first of them goes with it.
     pub fn quarantine_from(&mut self, first: u64, fault: Fault) {
+        let Place { chunk, slot } = self.place(first);
+        let slot = slot as usize;
+        let unit = self.rollback_slots(chunk).into_iter().find(|unit| unit.contains(&slot));
+        let first = first - unit.map_or(0, |unit| slot - unit.start) as u64;
         for index in first..self.endpoints.total {
             let place = self.place(index);
             if let Some(row) = self.row_mut(place) {
