@@ -49,14 +49,20 @@ impl Desk {
         self.settle_addresses(&judged);
     }
 
-    /// Judges every endpoint anew by the machine's present addresses.
+    /// Judges anew, by the machine's present addresses, every endpoint of whose
+    /// address they say something else than before.
     pub(crate) fn addresses_changed(&mut self) {
         let Ok(routes) = LocalRoutes::read() else { return };
         if self.drain.is_some() || self.setup.routes.borrow().as_ref() == Some(&routes) {
             return;
         }
-        let places: Vec<_> =
-            (0..self.setup.endpoints.len()).map(|index| self.setup.table.place(index)).collect();
+        let everything = 0..self.setup.endpoints.len();
+        let concerned = match self.setup.routes.borrow().as_ref() {
+            Some(known) => self.setup.endpoints.concerned(known, &routes),
+            None => vec![everything],
+        };
+        let places = concerned.into_iter().flatten().map(|index| self.setup.table.place(index));
+        let places: Vec<_> = places.collect();
         let judged = self.judge(&places, &routes);
         self.setup.routes.send_replace(Some(routes));
         self.settle_addresses(&judged);
