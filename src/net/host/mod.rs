@@ -17,7 +17,7 @@ use crate::plan::reach::LocalRoutes;
 use crate::spec::Protocol;
 
 pub(crate) use holders::find as holders;
-pub(crate) use limits::{grow_descriptor_table, limits, raise_nofile};
+pub(crate) use limits::{grow_descriptor_table, limits, raise_nofile, spare_descriptors};
 pub(crate) use resolver::SystemResolver;
 pub(crate) use zones::Zones;
 
