@@ -177,3 +177,6 @@ impl Desk {
         let _slow_reader = self.setup.events.try_send(event);
     }
 }
+
+#[cfg(test)]
+mod tests;
