@@ -27,6 +27,7 @@ use super::session::SessionHandle;
 use super::share::WorkerShare;
 use super::udp_listener::UdpListener;
 use super::watch::Ended;
+use crate::net::accept::shortage::Shortage;
 use crate::net::bind::Bound;
 use crate::supervision::{Fault, Lease, Place, Slot, WorkerId};
 
@@ -73,6 +74,8 @@ struct ListenerEntry {
     addr: ListenerAddr,
     lease: Lease,
     socket: Bound,
+    /// Why it was told to close, when that was not the drain's doing.
+    given_up: Option<Fault>,
 }
 
 struct SessionEntry {
@@ -103,6 +106,8 @@ pub(crate) struct WorkerLocal {
     sessions: RefCell<Slab<SessionEntry>>,
     /// A chunk is opened in order: that fills a tree from one end, and never moves it.
     listeners: RefCell<BTreeMap<Place, ListenerEntry>>,
+    /// Lets the listeners try again one by one when there was no room.
+    pub(crate) shortage: Rc<Shortage>,
     /// The panic of the session that is being dropped, if it is one.
     pub(crate) session_panic: RefCell<Option<String>>,
     /// Chunks that are being opened or reported; a drain waits for them.
@@ -126,6 +131,7 @@ impl WorkerLocal {
                 opening: Cell::new(0),
                 sessions: RefCell::default(),
                 listeners: RefCell::default(),
+                shortage: Rc::default(),
                 session_panic: RefCell::default(),
                 gone: Notify::new(),
             });
@@ -165,6 +171,15 @@ impl WorkerLocal {
             }
             self.emptied().await;
             let _ending = self.share.supervisor.deliver(WorkerDrained { worker: self.id }).await;
+        });
+    }
+
+    /// Lets the first of those who wait for room try after this time.
+    pub(crate) fn pause_accepting(&self, pause: Duration) {
+        let shortage = Rc::clone(&self.shortage);
+        actix::spawn(async move {
+            tokio::time::sleep(pause).await;
+            shortage.over();
         });
     }
 
@@ -222,14 +237,26 @@ impl WorkerLocal {
         addr: ListenerAddr,
         socket: Bound,
     ) {
-        self.listeners.borrow_mut().insert(place, ListenerEntry { addr, lease, socket });
+        self.listeners
+            .borrow_mut()
+            .insert(place, ListenerEntry { addr, lease, socket, given_up: None });
     }
 
-    /// Forgets a listener; the lease that it was opened under.
-    fn leave_listener(&self, place: Place) -> Option<Lease> {
+    /// Has a listener close its socket, which is of no more use for this reason;
+    /// the supervisor is told when it has. Does nothing where it is gone already.
+    pub(crate) fn give_up_listener(&self, place: Place, lease: Lease, fault: Fault) {
+        let mut listeners = self.listeners.borrow_mut();
+        if let Some(entry) = listeners.get_mut(&place).filter(|entry| entry.lease == lease) {
+            entry.given_up = Some(fault);
+            actix::spawn(entry.addr.clone().close());
+        }
+    }
+
+    /// Forgets a listener; what was known of it.
+    fn leave_listener(&self, place: Place) -> Option<ListenerEntry> {
         let entry = self.listeners.borrow_mut().remove(&place);
         self.gone.notify_one();
-        entry.map(|entry| entry.lease)
+        entry
     }
 
     /// The listeners of this thread, with their leases and sockets.
@@ -241,12 +268,17 @@ impl WorkerLocal {
         listeners.iter().map(row).collect()
     }
 
-    /// A listener's actor is gone; a panic is told to the supervisor.
+    /// A listener's actor is gone; a panic, and the end of one that was given
+    /// up, is told to the supervisor.
     pub(crate) fn listener_ended(&self, place: Place, ended: Ended) {
-        let lease = self.leave_listener(place);
-        if let (Ended::Panicked(panic), Some(lease)) = (ended, lease) {
+        let Some(ListenerEntry { lease, given_up, .. }) = self.leave_listener(place) else {
+            return;
+        };
+        if let Ended::Panicked(panic) = ended {
             let crashed = ListenerCrashed { place, lease, panic };
             let _ending = self.share.ended.send(ActorEnded::Listener(crashed));
+        } else if let Some(fault) = given_up {
+            self.tell_of_failure(ListenerFailed { place, lease, fault });
         }
     }
 
@@ -283,7 +315,10 @@ impl WorkerLocal {
     pub(crate) fn report_listener(&self, place: Place, fault: Fault) {
         let lease = self.listeners.borrow().get(&place).map(|entry| entry.lease);
         let Some(lease) = lease else { return };
-        let failed = ListenerFailed { place, lease, fault };
+        self.tell_of_failure(ListenerFailed { place, lease, fault });
+    }
+
+    fn tell_of_failure(&self, failed: ListenerFailed) {
         let supervisor = self.share.supervisor.clone();
         actix::spawn(async move {
             let _ending = supervisor.deliver(failed).await;

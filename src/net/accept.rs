@@ -15,6 +15,8 @@ use super::bind::Bound;
 use super::stream_options::{HandDown, StreamOptions};
 use super::sys::{self, Watched};
 
+pub(crate) mod shortage;
+
 /// A connection and where it comes from.
 pub(crate) type Connection = (TcpStream, SocketAddr);
 
@@ -204,63 +206,37 @@ impl AcceptPause {
     }
 }
 
-/// What one turn of a listener's loop came to.
+/// What one accept(2) came to.
 #[derive(Debug)]
 pub(crate) enum Step<C> {
     /// A connection.
     Taken(C),
     /// One was lost; count it and go on.
     Lost(io::Error),
-    /// No room: go on after `wait`.
-    Pause {
-        /// How long to leave the socket alone.
-        wait: Duration,
-        /// Why.
-        error: io::Error,
-    },
+    /// No room: leave the socket alone for a while ([`Shortage`]).
+    ///
+    /// [`Shortage`]: shortage::Shortage
+    NoRoom(io::Error),
     /// The socket is of no more use.
     Broken(io::Error),
 }
 
-/// A listener's loop without its sleep: takes, classifies, and says what to do.
-#[derive(Debug)]
-pub(crate) struct AcceptLoop<A> {
-    source: A,
-    pause: AcceptPause,
-}
-
-impl<A: Accept> AcceptLoop<A> {
-    /// A loop over `source`.
-    pub(crate) fn new(source: A) -> Self {
-        Self { source, pause: AcceptPause::default() }
-    }
-
-    /// Where connections come from.
-    pub(crate) fn source(&self) -> &A {
-        &self.source
-    }
-
-    /// The next turn; `chance` is a random number from 0 to 1.
-    pub(crate) fn poll_step(
-        &mut self,
-        cx: &mut Context<'_>,
-        chance: f64,
-    ) -> Poll<Step<A::Connection>> {
-        let error = match ready!(self.source.poll_accept(cx)) {
-            Ok(connection) => {
-                self.pause.reset();
-                return Poll::Ready(Step::Taken(connection));
-            }
-            Err(error) => error,
-        };
-        // An error without a number comes from a runtime that is shutting down.
-        let class = error.raw_os_error().map_or(AcceptClass::Fatal, classify);
-        Poll::Ready(match class {
-            AcceptClass::Retry => Step::Lost(error),
-            AcceptClass::Pause => Step::Pause { wait: self.pause.next(chance), error },
-            AcceptClass::Fatal => Step::Broken(error),
-        })
-    }
+/// Takes a connection, or classifies why there is none.
+pub(crate) fn poll_step<A: Accept>(
+    source: &mut A,
+    cx: &mut Context<'_>,
+) -> Poll<Step<A::Connection>> {
+    let error = match ready!(source.poll_accept(cx)) {
+        Ok(connection) => return Poll::Ready(Step::Taken(connection)),
+        Err(error) => error,
+    };
+    // An error without a number comes from a runtime that is shutting down.
+    let class = error.raw_os_error().map_or(AcceptClass::Fatal, classify);
+    Poll::Ready(match class {
+        AcceptClass::Retry => Step::Lost(error),
+        AcceptClass::Pause => Step::NoRoom(error),
+        AcceptClass::Fatal => Step::Broken(error),
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod guardian;
 mod handle;
 #[cfg(feature = "fault-injection")]
 mod inject;
+mod joins;
 mod system;
 mod tree;
 

@@ -1,5 +1,6 @@
 //! The service's own thread: an actix system from start to join.
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,6 @@ use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
-use crate::actors::protocol::BeginDrain;
 use crate::actors::roster::Roster;
 use crate::actors::spread;
 use crate::config::Config;
@@ -92,7 +92,7 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
-        let mut tree = tree::start(config, shared, outlets).await;
+        let mut tree = tree::start(config, shared, outlets);
         let command = serve(&mut tree, shared, &mut inbox).await;
         drain(config, &mut tree, command, &mut inbox).await;
         shared.ending.store(true, Ordering::Release);
@@ -151,12 +151,8 @@ async fn drain(
     command: Command,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
 ) {
-    let Tree { guardian, supervisor, drained, .. } = tree;
-    let begin = BeginDrain { timeout: config.shutdown.drain_timeout };
-    tokio::select! {
-        _begun = supervisor.deliver(begin) => {}
-        () = guardian.watch() => {}
-    }
+    let Tree { guardian, drained, .. } = tree;
+    guardian.begin_drain();
     if command == Command::Stop {
         return;
     }
@@ -164,9 +160,16 @@ async fn drain(
         // A second request to drain changes nothing.
         while !matches!(inbox.recv().await, None | Some(Command::Stop)) {}
     };
+    let deadline = async {
+        match config.shutdown.drain_timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
         _ = drained.wait_for(|over| *over) => {}
         () = stop => {}
+        () = deadline => {}
         () = guardian.watch() => {}
     }
 }

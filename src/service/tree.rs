@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
@@ -14,10 +15,9 @@ use super::planning::Plan;
 use crate::actors::admission::Admission;
 use crate::actors::desk::{Desk, Event, Setup};
 use crate::actors::error_log::Book;
-use crate::actors::link::{Link, link};
-use crate::actors::protocol::{BeginDispatch, GroupRuntime};
+use crate::actors::link::link;
+use crate::actors::protocol::GroupRuntime;
 use crate::actors::share::{SessionSettings, WorkerShare};
-use crate::actors::supervisor::Supervisor;
 use crate::config::{Config, ListenSettings, OnBindError};
 use crate::net::datagram::DatagramRules;
 use crate::net::source_guard::SourceGuard;
@@ -47,13 +47,12 @@ pub(super) struct Outlets {
 /// The running tree.
 pub(super) struct Tree {
     pub(super) guardian: Guardian,
-    pub(super) supervisor: Link<Supervisor>,
     /// True once a drain is over.
     pub(super) drained: watch::Receiver<bool>,
 }
 
-/// Starts every actor on this system and sends the first command.
-pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree {
+/// Starts every actor on this system. Must be called on it.
+pub(super) fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree {
     let dropped = Arc::new(AtomicU64::new(0));
     let (failures, queue) = mpsc::channel(FAILURES);
     let (notices, noticed) = mpsc::channel(NOTICES);
@@ -80,7 +79,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
     };
     let plan = &shared.plan;
     let (routes, own_addresses) = watch::channel(LocalRoutes::read().ok());
-    let desk = Desk::new(Setup {
+    let setup = Setup {
         endpoints: plan.endpoints.clone(),
         groups: groups(config, plan, &own_addresses),
         table: table(plan),
@@ -100,12 +99,13 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         dropped: Arc::clone(&dropped),
         replace,
         shares: shared.counters.iter().map(share).collect(),
-    });
+    };
+    let desk = Desk::new(setup, Instant::now());
     let book = Book::new(RetryPolicy::new(config.retry.clone()), queue, noticed, dropped);
     let guardian = Guardian::start(Charges {
         desk: Rc::new(RefCell::new(desk)),
         book: Rc::new(RefCell::new(book)),
-        supervisor: (supervisor_target, supervisor.clone()),
+        supervisor: (supervisor_target, supervisor),
         error_log: (error_log_target, error_log),
         notices,
         ends,
@@ -113,8 +113,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         policy,
         workers: shared.counters.len(),
     });
-    let _alive = supervisor.deliver(BeginDispatch).await;
-    Tree { guardian, supervisor, drained }
+    Tree { guardian, drained }
 }
 
 fn groups(config: &Config, plan: &Plan, routes: &Routes) -> Vec<Arc<GroupRuntime>> {

@@ -29,10 +29,9 @@ use crate::plan::endpoints::PlanEndpoints;
 use crate::plan::reach::LocalRoutes;
 use crate::spec::Endpoint;
 use crate::supervision::{
-    Board, ChunkId, ChunkTable, Coverage, Place, Ready, RestartCounters, RestartPolicy, Restarts,
-    WorkerId, WorkerState,
+    Board, ChunkId, ChunkTable, Coverage, DrainReport, Place, Ready, RestartCounters,
+    RestartPolicy, Restarts, WorkerId, WorkerState,
 };
-use drain::Drain;
 use slot::WorkerSlot;
 
 /// Event, Supervisor → service: something that its owner may want to know.
@@ -107,8 +106,6 @@ pub(crate) struct Setup {
 pub(crate) struct Desk {
     pub(super) setup: Setup,
     slots: Vec<WorkerSlot>,
-    /// Chunks are stacked and may be given out.
-    begun: bool,
     /// Counts Workers, so that no two are taken for one.
     epochs: u64,
     /// A shortage was met and not judged: nothing is leased until then.
@@ -118,26 +115,28 @@ pub(crate) struct Desk {
     /// When failures that found the error log's mailbox full are sent again.
     resend_at: Option<Instant>,
     ready_at: Option<Instant>,
-    heartbeat_at: Option<Instant>,
+    heartbeat_at: Instant,
     crashes: HashMap<Part, Restarts>,
-    drain: Option<Drain>,
+    /// What was there when the drain under way began.
+    drain: Option<DrainReport>,
 }
 
 impl Desk {
-    pub(crate) fn new(setup: Setup) -> Self {
+    /// A desk whose chunks are stacked: they are given out once workers are there.
+    pub(crate) fn new(mut setup: Setup, now: Instant) -> Self {
+        setup.table.stack_all();
         let slots = (1..).take(setup.shares.len()).map(|id| WorkerSlot::new(WorkerId(id)));
         Self {
             slots: slots.collect(),
-            setup,
-            begun: false,
             epochs: 0,
             awaits_verdict: false,
             paused_until: None,
             resend_at: None,
-            ready_at: None,
-            heartbeat_at: None,
+            ready_at: setup.wait.map(|wait| now + wait),
+            heartbeat_at: now + slot::HEARTBEAT,
             crashes: HashMap::new(),
             drain: None,
+            setup,
         }
     }
 
@@ -154,17 +153,6 @@ impl Desk {
                 None => Some(now),
             };
         }
-    }
-
-    /// Stacks the chunks; from here on they are given out.
-    pub(crate) fn begin(&mut self, now: Instant) {
-        if self.begun {
-            return;
-        }
-        self.begun = true;
-        self.setup.table.stack_all();
-        self.ready_at = self.setup.wait.map(|wait| now + wait);
-        self.heartbeat_at = Some(now + slot::HEARTBEAT);
     }
 
     /// A Supervisor begins: what its predecessor was about to do when it died
@@ -189,3 +177,6 @@ impl Desk {
         let _slow_reader = self.setup.events.try_send(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 
 use tokio::time::{Instant, sleep};
 
+use super::shortage::{Shortage, Turn};
 use super::*;
 use crate::net::bind::{self, BindOptions};
 use crate::spec::{Address, Endpoint, Port, Protocol};
@@ -28,13 +30,22 @@ impl Accept for Fake {
 
 /// Runs the loop as a listener does, and notes when each connection was taken.
 async fn taken_at(script: &[i32]) -> (Vec<u128>, usize) {
-    let mut accepting = AcceptLoop::new(Fake(script.iter().copied().collect()));
+    let mut source = Fake(script.iter().copied().collect());
+    let shortage = Rc::new(Shortage::default());
+    let mut turn = Turn::new(Rc::clone(&shortage));
     let (begin, mut taken, mut lost) = (Instant::now(), Vec::new(), 0);
-    while !accepting.source().0.is_empty() {
-        match poll_fn(|cx| accepting.poll_step(cx, 0.0)).await {
-            Step::Taken(()) => taken.push(begin.elapsed().as_millis()),
+    while !source.0.is_empty() {
+        poll_fn(|cx| turn.poll(cx)).await;
+        match poll_fn(|cx| poll_step(&mut source, cx)).await {
+            Step::Taken(()) => {
+                turn.succeeded();
+                taken.push(begin.elapsed().as_millis());
+            }
             Step::Lost(_) => lost += 1,
-            Step::Pause { wait, .. } => sleep(wait).await,
+            Step::NoRoom(_) => {
+                sleep(turn.refused(0.0).expect("it is the only one")).await;
+                shortage.over();
+            }
             Step::Broken(error) => panic!("a socket that works was given up: {error}"),
         }
     }
@@ -81,9 +92,9 @@ fn every_error_that_the_manual_names_is_classified() {
 
 #[test]
 fn a_socket_of_no_use_is_said_to_be_broken() {
-    let mut accepting = AcceptLoop::new(Fake(VecDeque::from([libc::EBADF])));
+    let mut source = Fake(VecDeque::from([libc::EBADF]));
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    assert!(matches!(accepting.poll_step(&mut cx, 0.0), Poll::Ready(Step::Broken(_))));
+    assert!(matches!(poll_step(&mut source, &mut cx), Poll::Ready(Step::Broken(_))));
 }
 
 fn listener() -> Bound {

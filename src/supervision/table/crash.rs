@@ -33,6 +33,7 @@ impl<S> ChunkTable<S> {
             row.lost = Some(Lost::Crashed(fault, due));
             return Ok(());
         }
+        self.count_if_late(place);
         self.served_mut(place)?.let_go(fault, Some(due));
         self.set_state(place, EndpointState::Retrying);
         self.count_missing(place.chunk);
