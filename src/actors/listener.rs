@@ -11,13 +11,13 @@ use std::time::Instant;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
-use tokio::time::Sleep;
 
 use super::admission::{self, Ticket, TicketQueue};
 use super::local::WorkerLocal;
 use super::protocol::{CloseListener, GroupRuntime, OpenOrder, SessionAccepted, SessionFailed};
 use super::session::{Accepted, Served};
-use crate::net::accept::{AcceptClass, AcceptLoop, Acceptor, Connection, Step, classify};
+use crate::net::accept::shortage::Turn;
+use crate::net::accept::{AcceptClass, Acceptor, Connection, Step, classify, poll_step};
 use crate::spec::Endpoint;
 use crate::supervision::{Fault, FaultKind, Meter, Place};
 
@@ -30,7 +30,7 @@ pub(crate) struct Listener {
     group: Arc<GroupRuntime>,
     meter: Meter,
     local: Rc<WorkerLocal>,
-    accepts: AcceptLoop<Acceptor>,
+    acceptor: Acceptor,
 }
 
 impl Listener {
@@ -41,7 +41,7 @@ impl Listener {
         acceptor: Acceptor,
     ) -> Self {
         let OpenOrder { group, meter, .. } = order;
-        Self { place, group, meter, local, accepts: AcceptLoop::new(acceptor) }
+        Self { place, group, meter, local, acceptor }
     }
 
     /// Starts a session for a client, or refuses it.
@@ -62,7 +62,7 @@ impl Listener {
     }
 
     fn endpoint(&self) -> Endpoint {
-        self.accepts.source().bound().endpoint()
+        self.acceptor.bound().endpoint()
     }
 
     /// Tells the error log that an accept(2) failed.
@@ -77,9 +77,9 @@ impl Listener {
     fn empty_backlog(&self) {
         // Those that wait now, and no more: under a flood there is always one
         // more, and what refuses accept(2) itself takes none away.
-        for _ in 0..self.accepts.source().waiting() {
+        for _ in 0..self.acceptor.waiting() {
             let Some(ticket) = self.local.share.admission.try_ticket() else { break };
-            match self.accepts.source().try_accept() {
+            match self.acceptor.try_accept() {
                 Ok(Some(connection)) => self.serve(connection, ticket),
                 Ok(None) => break,
                 Err(error) => match error.raw_os_error().map(classify) {
@@ -96,7 +96,8 @@ impl Actor for Listener {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let tickets = TicketQueue::new(&self.local.share.admission);
-        ctx.spawn(Serve { tickets, sleep: None });
+        let turn = Turn::new(Rc::clone(&self.local.shortage));
+        ctx.spawn(Serve { tickets, turn, may_try: false });
     }
 }
 
@@ -109,10 +110,14 @@ impl Handler<CloseListener> for Listener {
     }
 }
 
-/// Waits for a client, then for a ticket, then accepts.
+/// Waits for a client, then for its turn in a shortage, then for a ticket, then
+/// accepts.
 struct Serve {
     tickets: TicketQueue,
-    sleep: Option<Pin<Box<Sleep>>>,
+    turn: Turn,
+    /// It is its turn, and only a ticket is missing. The turn is not waited for
+    /// again then: whoever holds up a ticket would hold up all who need one.
+    may_try: bool,
 }
 
 impl ActorFuture<Listener> for Serve {
@@ -125,26 +130,34 @@ impl ActorFuture<Listener> for Serve {
         task: &mut Task<'_>,
     ) -> Poll<()> {
         for _ in 0..ACCEPTS_A_TURN {
-            if let Some(sleep) = &mut self.sleep {
-                ready!(sleep.as_mut().poll(task));
-                self.sleep = None;
-            }
-            if ready!(listener.accepts.source().poll_ready(task)).is_err() {
-                // The runtime is shutting down.
-                return Poll::Ready(());
+            if !self.may_try {
+                if ready!(listener.acceptor.poll_ready(task)).is_err() {
+                    // The runtime is shutting down.
+                    return Poll::Ready(());
+                }
+                ready!(self.turn.poll(task));
+                self.may_try = true;
             }
             let Some(ticket) = ready!(self.tickets.poll_ticket(task)) else {
                 return Poll::Ready(());
             };
-            match ready!(listener.accepts.poll_step(task, fastrand::f64())) {
+            self.may_try = false;
+            let Poll::Ready(step) = poll_step(&mut listener.acceptor, task) else {
+                self.turn.pass_on();
+                return Poll::Pending;
+            };
+            match step {
                 Step::Taken(connection) => {
+                    self.turn.succeeded();
                     listener.local.set_now(Instant::now());
                     listener.serve(connection, ticket);
                 }
                 Step::Lost(error) => listener.report(FaultKind::AcceptLost, &error),
-                Step::Pause { wait, error } => {
+                Step::NoRoom(error) => {
                     listener.report(FaultKind::AcceptShortage, &error);
-                    self.sleep = Some(Box::pin(tokio::time::sleep(wait)));
+                    if let Some(pause) = self.turn.refused(fastrand::f64()) {
+                        listener.local.pause_accepting(pause);
+                    }
                 }
                 Step::Broken(error) => {
                     let errno = error.raw_os_error().unwrap_or(0);

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, Context, Handler, WeakAddr};
+use actix::{Actor, Context, Handler, WeakAddr};
 use slab::Slab;
 use tokio::sync::Notify;
 
@@ -24,12 +24,13 @@ use super::protocol::{
     ActorEnded, CloseListener, CutSession, EndSession, ListenerCrashed, ListenerFailed,
     SessionFailed, WorkerDrained,
 };
-use super::session::EchoSession;
+use super::session::SessionHandle;
 use super::share::WorkerShare;
 use super::udp_listener::UdpListener;
 use super::watch::Ended;
+use crate::net::accept::shortage::Shortage;
 use crate::net::bind::Bound;
-use crate::supervision::{Fault, Lease, Place, SessionClock, Slot, Stamp, WorkerId};
+use crate::supervision::{Fault, Lease, Place, Slot, Stamp, WorkerId};
 
 /// Size of the buffer that all sessions and listeners of a thread read into.
 /// Unit: bytes; a UDP datagram of 65,507 fits (RFC 768).
@@ -75,15 +76,16 @@ struct ListenerEntry {
     /// Of the lease under which it was opened; chunk and worker are known.
     epoch: u64,
     socket: Bound,
+    /// Why it was told to close, when that was not the drain's doing.
+    given_up: Option<Fault>,
 }
 
 struct SessionEntry {
-    addr: Addr<EchoSession>,
+    session: SessionHandle,
     /// The endpoint that it came to.
     place: Place,
     /// An operator's order that it did not hear yet.
     cut: Cell<Option<CutSession>>,
-    clock: Rc<SessionClock>,
     #[cfg(feature = "fault-injection")]
     peer: SocketAddr,
 }
@@ -112,6 +114,8 @@ pub(crate) struct WorkerLocal {
     listeners: RefCell<BTreeMap<Place, ListenerEntry>>,
     /// Endpoints whose sessions end when they are quiet.
     draining_places: RefCell<HashSet<Place>>,
+    /// Lets the listeners try again one by one when there was no room.
+    pub(crate) shortage: Rc<Shortage>,
     /// The panic of the session that is being dropped, if it is one.
     pub(crate) session_panic: RefCell<Option<String>>,
     /// Chunks that are being opened or reported; a drain waits for them.
@@ -136,6 +140,7 @@ impl WorkerLocal {
                 sessions: RefCell::default(),
                 listeners: RefCell::default(),
                 draining_places: RefCell::default(),
+                shortage: Rc::default(),
                 session_panic: RefCell::default(),
                 gone: Notify::new(),
             });
@@ -178,6 +183,15 @@ impl WorkerLocal {
         });
     }
 
+    /// Lets the first of those who wait for room try after this time.
+    pub(crate) fn pause_accepting(&self, pause: Duration) {
+        let shortage = Rc::clone(&self.shortage);
+        actix::spawn(async move {
+            tokio::time::sleep(pause).await;
+            shortage.over();
+        });
+    }
+
     /// The time of the last tick or accept: good enough for deadlines.
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
@@ -200,21 +214,19 @@ impl WorkerLocal {
     /// Registers the session that `start` starts under the key it is given.
     pub(crate) fn enter_session(
         &self,
-        clock: &Rc<SessionClock>,
         place: Place,
         peer: SocketAddr,
-        start: impl FnOnce(usize) -> Addr<EchoSession>,
+        start: impl FnOnce(usize) -> SessionHandle,
     ) {
         let mut sessions = self.sessions.borrow_mut();
         let vacant = sessions.vacant_entry();
-        let addr = start(vacant.key());
+        let session = start(vacant.key());
         #[cfg(not(feature = "fault-injection"))]
         let _ = peer;
         vacant.insert(SessionEntry {
-            addr,
+            session,
             place,
             cut: Cell::new(None),
-            clock: Rc::clone(clock),
             #[cfg(feature = "fault-injection")]
             peer,
         });
@@ -245,20 +257,35 @@ impl WorkerLocal {
     ) {
         self.listeners
             .borrow_mut()
-            .insert(place, ListenerEntry { addr, epoch: lease.epoch, socket });
+            .insert(place, ListenerEntry { addr, epoch: lease.epoch, socket, given_up: None });
     }
 
-    /// Forgets a listener; the lease that it was opened under.
-    fn leave_listener(&self, place: Place) -> Option<Lease> {
+    /// Has a listener close its socket, which is of no more use for this reason;
+    /// the supervisor is told when it has. Does nothing where it is gone already.
+    pub(crate) fn give_up_listener(&self, place: Place, lease: Lease, fault: Fault) {
+        let mut listeners = self.listeners.borrow_mut();
+        let present = |entry: &&mut ListenerEntry| entry.epoch == lease.epoch;
+        if let Some(entry) = listeners.get_mut(&place).filter(present) {
+            entry.given_up = Some(fault);
+            actix::spawn(entry.addr.clone().close());
+        }
+    }
+
+    /// Forgets a listener; what was known of it.
+    fn leave_listener(&self, place: Place) -> Option<ListenerEntry> {
         let entry = self.listeners.borrow_mut().remove(&place);
         self.gone.notify_waiters();
-        entry.map(|entry| Lease { chunk: place.chunk, worker: self.id, epoch: entry.epoch })
+        entry
     }
 
     /// The lease under which the listener of this endpoint was opened.
     fn lease_of(&self, place: Place) -> Option<Lease> {
         let epoch = self.listeners.borrow().get(&place)?.epoch;
-        Some(Lease { chunk: place.chunk, worker: self.id, epoch })
+        Some(self.lease(place, epoch))
+    }
+
+    const fn lease(&self, place: Place, epoch: u64) -> Lease {
+        Lease { chunk: place.chunk, worker: self.id, epoch }
     }
 
     /// Whether the listener that was opened under this lease lives here.
@@ -276,18 +303,23 @@ impl WorkerLocal {
     pub(crate) fn listeners(&self) -> Vec<(Slot, Lease, Bound)> {
         let listeners = self.listeners.borrow();
         let row = |(place, entry): (&Place, &ListenerEntry)| {
-            let lease = Lease { chunk: place.chunk, worker: self.id, epoch: entry.epoch };
-            (place.slot, lease, entry.socket.clone())
+            (place.slot, self.lease(*place, entry.epoch), entry.socket.clone())
         };
         listeners.iter().map(row).collect()
     }
 
-    /// A listener's actor is gone; a panic is told to the supervisor.
+    /// A listener's actor is gone; a panic, and the end of one that was given
+    /// up, is told to the supervisor.
     pub(crate) fn listener_ended(&self, place: Place, ended: Ended) {
-        let lease = self.leave_listener(place);
-        if let (Ended::Panicked(panic), Some(lease)) = (ended, lease) {
+        let Some(ListenerEntry { epoch, given_up, .. }) = self.leave_listener(place) else {
+            return;
+        };
+        let lease = self.lease(place, epoch);
+        if let Ended::Panicked(panic) = ended {
             let crashed = ListenerCrashed { place, lease, panic };
             let _ending = self.share.ended.send(ActorEnded::Listener(crashed));
+        } else if let Some(fault) = given_up {
+            self.tell_of_failure(ListenerFailed { place, lease, fault });
         }
     }
 
@@ -301,8 +333,8 @@ impl WorkerLocal {
             let drains =
                 self.is_draining() || !draining.is_empty() && draining.contains(&entry.place);
             let quiet = self.share.settings.quiet.filter(|_| drains);
-            if let Some(expired) = entry.clock.expired(self.now(), limits, quiet) {
-                let _full = entry.addr.try_send(EndSession(expired));
+            if let Some(expired) = entry.session.clock().expired(self.now(), limits, quiet) {
+                entry.session.tell(EndSession(expired));
             }
         }
     }
@@ -335,7 +367,10 @@ impl WorkerLocal {
     /// mailbox: this must not be lost.
     pub(crate) fn report_listener(&self, place: Place, fault: Fault) {
         let Some(lease) = self.lease_of(place) else { return };
-        let failed = ListenerFailed { place, lease, fault };
+        self.tell_of_failure(ListenerFailed { place, lease, fault });
+    }
+
+    fn tell_of_failure(&self, failed: ListenerFailed) {
         let supervisor = self.share.supervisor.clone();
         actix::spawn(async move {
             let _ending = supervisor.deliver(failed).await;

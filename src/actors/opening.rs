@@ -17,6 +17,7 @@ use crate::config::OnBindError;
 use crate::net::accept::Acceptor;
 use crate::net::bind::{self, BindOptions, Bound};
 use crate::net::datagram::DatagramSocket;
+use crate::net::host::Zones;
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::spec::Protocol;
 use crate::supervision::{Fault, FaultClass, FaultKind, Lease, Outcome, Place, Slot};
@@ -39,7 +40,12 @@ pub(crate) async fn open_chunk(local: Rc<WorkerLocal>, order: AssignChunk) -> Ou
         lease,
         local,
     };
-    let mut orders = order.orders.into_iter().peekable();
+    let mut zones = Zones::default();
+    let in_zone = |mut order: OpenOrder| {
+        order.endpoint.address = zones.present(order.endpoint.address);
+        order
+    };
+    let mut orders = order.orders.into_iter().map(in_zone).peekable();
     while let Some(first) = orders.next() {
         opening.breathe().await;
         if first.group.settings.on_bind_error == OnBindError::Keep {
@@ -87,7 +93,7 @@ impl Opening {
             return;
         }
         let opened = self.bind(&order).and_then(|bound| {
-            let watched = watch(&order, &bound)?;
+            let watched = watch(&order, &bound, &self.local)?;
             Ok(self.serve(order, bound, watched))
         });
         let outcome = opened.unwrap_or_else(|fault| self.failed(fault));
@@ -141,7 +147,8 @@ impl Opening {
             if self.is_over() {
                 return Err(None);
             }
-            let watched = watch(order, &bound).map_err(|fault| Some((order.slot, fault)))?;
+            let watched =
+                watch(order, &bound, &self.local).map_err(|fault| Some((order.slot, fault)))?;
             sockets.push((bound, watched));
         }
         Ok(sockets)
@@ -155,9 +162,12 @@ impl Opening {
     fn bind(&self, order: &OpenOrder) -> Result<Bound, Fault> {
         self.check_reach(order)?;
         match &order.reserved {
-            Some(Ok(bound)) => Ok(bound.clone()),
+            Some(Ok(bound)) if bound.is_in_zone_of(&order.endpoint) => Ok(bound.clone()),
             Some(Err(fault)) => Err(*fault),
-            None => bind::bind(&order.endpoint, &bind_options(order, &self.local)).map_err(fault),
+            // One that was kept for an interface which is gone is of no use.
+            Some(Ok(_)) | None => {
+                bind::bind(&order.endpoint, &bind_options(order, &self.local)).map_err(fault)
+            }
         }
     }
 
@@ -212,10 +222,13 @@ enum Watched {
 }
 
 /// Listens: all that can fail before a socket is served.
-fn watch(order: &OpenOrder, bound: &Bound) -> Result<Watched, Fault> {
+fn watch(order: &OpenOrder, bound: &Bound, local: &WorkerLocal) -> Result<Watched, Fault> {
     bind::listen(bound, order.group.backlog).map_err(fault)?;
     match order.endpoint.protocol {
-        Protocol::Tcp => Acceptor::new(bound.clone()).map(Watched::Tcp),
+        Protocol::Tcp => {
+            let options = local.share.settings.stream;
+            Acceptor::new(bound.clone(), options).map(Watched::Tcp)
+        }
         Protocol::Udp => DatagramSocket::new(bound.clone()).map(Watched::Udp),
     }
     .map_err(fault)

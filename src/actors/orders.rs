@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::desk::Setup;
 use super::protocol::OpenOrder;
 use crate::net::bind::{self, BindOptions, Bound};
+use crate::net::host::Zones;
 use crate::spec::{Endpoint, Port};
 use crate::supervision::{ChunkId, Fault, Meter, Meters, Place, Slot};
 
@@ -63,7 +64,7 @@ fn reserve(setup: &mut Setup, place: Place, endpoint: Endpoint) -> Option<Result
         backlog: setup.groups[group].backlog,
         receive_buffer: setup.receive_buffer,
     };
-    match bind::reserve_pair(endpoint.address, &options) {
+    match bind::reserve_pair(Zones::default().present(endpoint.address), &options) {
         Ok((tcp, udp, port)) => {
             let (own, other) = match endpoint.protocol {
                 crate::spec::Protocol::Tcp => (tcp, udp),

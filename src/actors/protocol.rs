@@ -6,7 +6,6 @@ mod operations;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle, Message};
 
@@ -25,8 +24,8 @@ use crate::net::datagram::DatagramRules;
 use crate::net::terminator::Terminator;
 use crate::spec::Endpoint;
 use crate::supervision::{
-    ChunkId, ErrorReport, Expired, Fault, FaultKind, Lease, Meter, Outcome, Place, Slot, Verdict,
-    WorkerId,
+    Charge, ChunkId, ErrorReport, Expired, Fault, FaultKind, Lease, Meter, Outcome, Place, Slot,
+    Verdict, WorkerId,
 };
 
 /// What all endpoints of a group share once the service runs.
@@ -100,11 +99,6 @@ pub(crate) struct HeartBeaten {
     pub(crate) epoch: u64,
 }
 
-/// Command, service → Supervisor: put the chunks on the stack and dispatch them.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(crate) struct BeginDispatch;
-
 /// Command, Supervisor → Worker: open these endpoints of the chunk.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -172,6 +166,9 @@ pub(crate) struct Failure {
     pub(crate) fault: Fault,
     /// Attempts used, this one included.
     pub(crate) attempts: u32,
+    /// Of a listening socket that failed: what its endpoint's restart intensity
+    /// says. An endpoint that listened has used no attempts.
+    pub(crate) charge: Option<Charge>,
 }
 
 /// Command, Supervisor → ErrorLog: log these failures of a chunk and apply the
@@ -248,14 +245,6 @@ pub(crate) struct PartCrashed {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "ErrorReport")]
 pub(crate) struct ReportErrors;
-
-/// Command, service → Supervisor: accept nothing new, let sessions end.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(crate) struct BeginDrain {
-    /// `None` = wait for ever.
-    pub(crate) timeout: Option<Duration>,
-}
 
 /// Event, thread → Supervisor: no listener and no session is left on it.
 #[derive(Debug, Clone, Copy, Message)]

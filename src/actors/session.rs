@@ -1,34 +1,55 @@
-//! One accepted TCP connection: its lifecycle and its place in the books.
+//! One accepted TCP connection: an actor, the task that moves its bytes, and its
+//! place in the books.
 //!
-//! The bytes are the pump's (`net::echo`). Each session is counted out exactly
+//! The bytes are the pump's (`net::echo`). The actor takes the session's
+//! messages, and costs nothing where there are none: the task that polls both
+//! asks it only when something was sent. Each session is counted out exactly
 //! once, whatever ends it: that is what [`Books`] is for.
 
+mod books;
+
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
-use std::task::{Context as Task, Poll};
-use std::time::Duration;
+use std::task::{Context as Task, Poll, ready};
 
-use actix::fut::ActorFuture;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
+use actix::dev::{ContextFut, ToEnvelope};
+use actix::{Actor, Addr, Context, Handler, Message};
 use tokio::net::TcpStream;
 
 use super::admission::Seat;
 use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
-use super::watch::{Ended, start_watched};
+use super::watch::{Ended, start_watched_within};
 use crate::net::echo::{End, Phase, Pump, Tally};
 use crate::net::sys;
 use crate::spec::Endpoint;
 use crate::supervision::{Expired, Fault, FaultKind, Meter, Place, SessionClock, SessionEnd};
+use books::Books;
 
-/// One accepted connection.
+/// One accepted connection, as far as it is spoken to.
 pub(crate) struct EchoSession {
-    pump: Pump<TcpStream>,
-    clock: Rc<SessionClock>,
-    books: Books,
+    shared: Rc<Shared>,
+}
+
+/// What a session's actor, its task and its thread know of it.
+struct Shared {
+    clock: SessionClock,
+    /// Something was sent that the actor has not seen.
+    has_mail: Cell<bool>,
+    /// What the actor was told and the task has not done.
+    order: Cell<Option<Order>>,
+}
+
+/// Why a session is to end.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    /// A deadline has passed.
+    Deadline(Expired),
+    /// An operator says so.
+    Cut(CutSession),
 }
 
 /// A connection that was accepted, with its seat.
@@ -38,6 +59,33 @@ pub(crate) struct Accepted {
     pub(crate) stream: std::net::TcpStream,
     pub(crate) peer: SocketAddr,
     pub(crate) seat: Seat,
+}
+
+/// The way to a session of this thread. There is no other: a message that came
+/// past it would lie unseen.
+pub(crate) struct SessionHandle {
+    addr: Addr<EchoSession>,
+    shared: Rc<Shared>,
+}
+
+impl SessionHandle {
+    /// What its deadlines are measured from.
+    pub(crate) fn clock(&self) -> &SessionClock {
+        &self.shared.clock
+    }
+
+    /// Sends a message, which is lost where the mailbox is full: false then.
+    pub(crate) fn tell<M>(&self, message: M) -> bool
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        EchoSession: Handler<M>,
+        Context<EchoSession>: ToEnvelope<EchoSession, M>,
+    {
+        let sent = self.addr.try_send(message).is_ok();
+        self.shared.has_mail.set(true);
+        sent
+    }
 }
 
 /// The endpoint that a connection came to, and what it counts into.
@@ -57,51 +105,33 @@ impl EchoSession {
         accepted: Accepted,
     ) {
         let Accepted { stream, peer, seat } = accepted;
-        let stream = match prepare(stream, local.share.settings.keepalive) {
+        let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => return refuse(local, &served, peer, &error),
         };
         let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
-        let clock = Rc::new(SessionClock::new(local.now()));
         // It is known before it runs: a drain that begins now finds it.
-        local.enter_session(&clock, served.place, peer, |key| {
+        local.enter_session(served.place, peer, |key| {
             let books = Books::open(Rc::clone(local), key, served, peer, seat);
-            let session = Self { pump, clock: Rc::clone(&clock), books };
+            let shared = Rc::new(Shared {
+                clock: SessionClock::new(local.now()),
+                // An actor begins when it is polled for the first time.
+                has_mail: Cell::new(true),
+                order: Cell::new(None),
+            });
+            let task = Rc::clone(&shared);
+            let wrap = |mailbox| Moving { pump, shared: task, mailbox, books };
             let local = Rc::clone(local);
-            start_watched(session, move |ended| {
+            let actor = Self { shared: Rc::clone(&shared) };
+            let addr = start_watched_within(actor, wrap, move |ended| {
                 if let Ended::Panicked(message) = ended {
                     // The books are closed next, when the session is dropped.
                     local.session_panic.replace(Some(message));
                 }
-            })
+            });
+            SessionHandle { addr, shared }
         });
     }
-
-    /// Ends it with FIN.
-    fn finish(&mut self, end: End, ctx: &mut Context<Self>) {
-        if self.pump.unsent() > 0 || self.pump.phase() == Phase::Flushing {
-            // The peer takes nothing: waiting for a flush would be waiting for ever.
-            self.end(end, ctx);
-        } else {
-            self.pump.finish(end);
-        }
-    }
-
-    fn end(&mut self, end: End, ctx: &mut Context<Self>) {
-        self.books.end = Some(end);
-        ctx.stop();
-    }
-}
-
-/// Sets the options of an accepted socket and hands it to this thread's runtime.
-///
-/// Options that the kernel refuses belong to a peer that has gone already.
-fn prepare(stream: std::net::TcpStream, keepalive: Option<Duration>) -> io::Result<TcpStream> {
-    let _gone = sys::set_nodelay(&stream);
-    if let Some(idle) = keepalive {
-        let _gone = sys::set_keepalive(&stream, idle);
-    }
-    TcpStream::from_std(stream)
 }
 
 /// Books a connection that could not even begin.
@@ -118,154 +148,115 @@ fn refuse(local: &WorkerLocal, served: &Served, peer: SocketAddr, error: &io::Er
 
 impl Actor for EchoSession {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(Drive);
-    }
 }
 
 impl Handler<EndSession> for EchoSession {
     type Result = ();
 
-    fn handle(&mut self, EndSession(expired): EndSession, ctx: &mut Self::Context) {
-        let end = match expired {
-            Expired::Write => {
-                // Or the kernel would hold megabytes for a peer that never reads.
-                let _gone = sys::reset_on_close(self.pump.stream());
-                return self.end(End::WriteTimeout, ctx);
-            }
-            Expired::Linger => return self.end(End::Terminated, ctx),
-            Expired::Idle => End::Idle,
-            Expired::Lifetime => End::Lifetime,
-            Expired::Quiet => {
-                // What the peer has not acknowledged is still in flight.
-                if sys::unacknowledged(self.pump.stream()).is_ok_and(|bytes| bytes > 0) {
-                    return;
-                }
-                End::Drain
-            }
-        };
-        self.finish(end, ctx);
+    fn handle(&mut self, EndSession(expired): EndSession, _ctx: &mut Self::Context) {
+        self.shared.order.set(Some(Order::Deadline(expired)));
     }
 }
 
 impl Handler<CutSession> for EchoSession {
     type Result = ();
 
-    fn handle(&mut self, cut: CutSession, ctx: &mut Self::Context) {
-        match cut {
-            CutSession::Fin => return self.finish(End::Drain, ctx),
-            CutSession::Reset => {
-                let _gone = sys::reset_on_close(self.pump.stream());
-            }
-            CutSession::Overdue => {}
-        }
-        self.books.cut = true;
-        ctx.stop();
+    fn handle(&mut self, cut: CutSession, _ctx: &mut Self::Context) {
+        self.shared.order.set(Some(Order::Cut(cut)));
     }
 }
 
-/// Polls the pump with the thread's read buffer.
-struct Drive;
+/// A session's task. What it holds is dropped from the first to the last: the
+/// connection is closed before its end is counted.
+struct Moving {
+    pump: Pump<TcpStream>,
+    shared: Rc<Shared>,
+    mailbox: ContextFut<EchoSession, Context<EchoSession>>,
+    books: Books,
+}
 
-impl ActorFuture<EchoSession> for Drive {
+impl Future for Moving {
     type Output = ();
 
-    fn poll(
-        self: Pin<&mut Self>,
-        session: &mut EchoSession,
-        ctx: &mut Context<EchoSession>,
-        task: &mut Task<'_>,
-    ) -> Poll<()> {
-        let local = &session.books.local;
+    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
+        let session = &mut *self;
+        if session.shared.has_mail.take() && Pin::new(&mut session.mailbox).poll(task).is_ready() {
+            // Nobody has its address any more, which only its own end does.
+            return Poll::Ready(());
+        }
+        let order = session.shared.order.take();
+        let end = match order {
+            None => None,
+            Some(Order::Deadline(expired)) => session.obey(expired),
+            Some(Order::Cut(CutSession::Fin)) => session.finish(End::Drain),
+            Some(Order::Cut(cut)) => {
+                session.cut(cut);
+                return Poll::Ready(());
+            }
+        };
+        session.books.end = match end {
+            Some(end) => Some(end),
+            None => Some(ready!(session.move_bytes(task))),
+        };
+        Poll::Ready(())
+    }
+}
+
+impl Moving {
+    /// Ends the session because of a deadline; `Some` where it ends at once.
+    fn obey(&mut self, expired: Expired) -> Option<End> {
+        let end = match expired {
+            Expired::Write => {
+                // Or the kernel would hold megabytes for a peer that never reads.
+                let _gone = sys::reset_on_close(self.pump.stream());
+                return Some(End::WriteTimeout);
+            }
+            Expired::Linger => return Some(End::Terminated),
+            Expired::Idle => End::Idle,
+            Expired::Lifetime => End::Lifetime,
+            Expired::Quiet => {
+                // What the peer has not acknowledged is still in flight.
+                if sys::unacknowledged(self.pump.stream()).is_ok_and(|bytes| bytes > 0) {
+                    return None;
+                }
+                End::Drain
+            }
+        };
+        self.finish(end)
+    }
+
+    /// Cuts it off: its books say so, and not how it ended.
+    fn cut(&mut self, cut: CutSession) {
+        if cut == CutSession::Reset {
+            let _gone = sys::reset_on_close(self.pump.stream());
+        }
+        self.books.cut = true;
+    }
+
+    /// Ends it with FIN; `Some` where it ends at once.
+    fn finish(&mut self, end: End) -> Option<End> {
+        if self.pump.unsent() > 0 || self.pump.phase() == Phase::Flushing {
+            // The peer takes nothing: waiting for a flush would be waiting for ever.
+            return Some(end);
+        }
+        self.pump.finish(end);
+        None
+    }
+
+    /// Polls the pump with the thread's read buffer.
+    fn move_bytes(&mut self, task: &mut Task<'_>) -> Poll<End> {
+        let local = &self.books.local;
         let mut tally = Tally::default();
-        let polled = session.pump.poll(task, &mut local.scratch.borrow_mut(), &mut tally);
+        let polled = self.pump.poll(task, &mut local.scratch.borrow_mut(), &mut tally);
         local.share.counters.session_bytes(tally.read, tally.written);
-        session.books.served.meter.session_bytes(tally.read, tally.written, local.stamp());
-        session.clock.observe(
+        self.books.served.meter.session_bytes(tally.read, tally.written, local.stamp());
+        self.shared.clock.observe(
             local.now(),
             tally.read + tally.written > 0,
             tally.written > 0,
-            session.pump.unsent() > 0,
-            session.pump.phase() == Phase::Lingering,
+            self.pump.unsent() > 0,
+            self.pump.phase() == Phase::Lingering,
         );
-        match polled {
-            Poll::Ready(end) => {
-                session.end(end, ctx);
-                Poll::Ready(())
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-/// A session's entry in the counters: written when it opens, closed on drop.
-struct Books {
-    local: Rc<WorkerLocal>,
-    served: Served,
-    peer: SocketAddr,
-    key: usize,
-    /// How it ended; `None` when it was dropped from outside.
-    end: Option<End>,
-    /// An operator cut it off.
-    cut: bool,
-    _seat: Seat,
-}
-
-impl Books {
-    fn open(
-        local: Rc<WorkerLocal>,
-        key: usize,
-        served: Served,
-        peer: SocketAddr,
-        seat: Seat,
-    ) -> Self {
-        local.share.counters.session_accepted();
-        local.share.gauge.enter();
-        served.meter.session_accepted(peer, local.stamp());
-        Self { local, served, peer, key, end: None, cut: false, _seat: seat }
-    }
-
-    /// What the books say of the session, and the failure to report.
-    fn verdict(&self, panicked: bool) -> (SessionEnd, Option<Fault>) {
-        let failed = |kind| (SessionEnd::Failed, Some(Fault::without_errno(kind)));
-        if panicked {
-            return failed(FaultKind::SessionPanic);
-        }
-        match self.end {
-            Some(End::Eof | End::Terminated | End::Idle | End::Lifetime | End::Drain) => {
-                (SessionEnd::Closed, None)
-            }
-            Some(End::WriteTimeout) => failed(FaultKind::SessionWriteTimeout),
-            Some(End::Reset { errno, .. }) => {
-                let errno = errno.unwrap_or(0);
-                (SessionEnd::Failed, Some(Fault { kind: FaultKind::SessionReset, errno }))
-            }
-            None if self.cut || self.local.share.ending.load(Ordering::Acquire) => {
-                (SessionEnd::Forced, None)
-            }
-            // Its thread has ended, and the service has not.
-            None => failed(FaultKind::WorkerLost),
-        }
-    }
-}
-
-impl Drop for Books {
-    fn drop(&mut self) {
-        let panic = self.local.session_panic.take();
-        let (end, fault) = self.verdict(panic.is_some());
-        self.local.share.counters.session_ended(end);
-        self.local.share.gauge.leave();
-        self.served.meter.session_ended();
-        if let Some(fault) = fault {
-            let failed = SessionFailed {
-                endpoint: self.served.endpoint,
-                peer: Some(self.peer),
-                fault,
-                panic,
-            };
-            self.local.report_session(failed);
-        }
-        self.local.leave_session(self.key);
+        polled
     }
 }

@@ -13,6 +13,7 @@ use super::link::Link;
 use super::protocol::{ActorEnded, SessionAccepted, SessionFailed};
 use super::roster::Roster;
 use super::supervisor::Supervisor;
+use crate::net::stream_options::StreamOptions;
 use crate::spec::Address;
 use crate::supervision::{DropReason, SessionGauge, SessionLimits, WorkerCounters};
 
@@ -50,7 +51,8 @@ pub(crate) struct WorkerShare {
 #[derive(Debug)]
 pub(crate) struct SessionSettings {
     pub(crate) limits: SessionLimits,
-    pub(crate) keepalive: Option<Duration>,
+    /// Of every accepted connection.
+    pub(crate) stream: StreamOptions,
     pub(crate) quiet: Option<Duration>,
     pub(crate) receive_buffer: Option<u32>,
     /// `net.ipv4.ip_nonlocal_bind` and its IPv6 sister (ip(7)).

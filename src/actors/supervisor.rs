@@ -11,10 +11,10 @@ use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 
 use super::desk::Desk;
 use super::protocol::{
-    AddressesChanged, AttachThread, AwaitClosed, BeginDispatch, BeginDrain, ChangeEndpoints,
-    ChunkFailed, ChunkOpened, DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten,
-    ListChunks, ListEndpoints, ListenerCrashed, ListenerFailed, ListenersClosed, Replan,
-    WorkerDrained, WorkerEnded, WorkerStarted,
+    AddressesChanged, AttachThread, AwaitClosed, ChangeEndpoints, ChunkFailed, ChunkOpened,
+    DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten, ListChunks, ListEndpoints,
+    ListenerCrashed, ListenerFailed, ListenersClosed, Replan, WorkerDrained, WorkerEnded,
+    WorkerStarted,
 };
 
 /// The shortest time between two wake-ups of its own.
@@ -43,9 +43,7 @@ impl Supervisor {
         desk.advance(now);
         let next = desk.next_wake();
         drop(desk);
-        if let Some(due) = next {
-            self.wake_at(due.max(now + BREATH), ctx);
-        }
+        self.wake_at(next.max(now + BREATH), ctx);
         result
     }
 
@@ -93,7 +91,6 @@ macro_rules! at_the_desk {
 
 at_the_desk! {
     AttachThread => |desk, AttachThread { worker, thread }, now| desk.attach(worker, thread, now);
-    BeginDispatch => |desk, BeginDispatch, now| desk.begin(now);
     WorkerStarted => |desk, started, now| desk.worker_started(started, now);
     WorkerEnded => |desk, ended, now| desk.worker_ended(ended, now);
     HeartBeaten => |desk, beat, now| desk.heart_beaten(beat, now);
@@ -104,7 +101,6 @@ at_the_desk! {
     AddressesChanged => |desk, AddressesChanged, now| desk.addresses_changed();
     FailuresJudged => |desk, judged, now| desk.failures_judged(judged, now);
     ErrorLogReturned => |desk, ErrorLogReturned, now| desk.error_log_returned(now);
-    BeginDrain => |desk, begin, now| desk.begin_drain(begin.timeout, now);
     AwaitClosed => |desk, wait, now| desk.await_closed(wait, now);
     ListenersClosed => |desk, closed, now| desk.listeners_closed(&closed.listeners);
     WorkerDrained => |desk, drained, now| desk.worker_drained(drained.worker);

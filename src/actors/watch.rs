@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context as Task, Poll};
 
-use actix::dev::{AsyncContextParts, ContextFut, channel};
+use actix::dev::{ContextFut, channel};
 use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context};
 
 /// How an actor ended.
@@ -31,9 +31,23 @@ pub(crate) fn start_watched<A>(actor: A, tell: impl FnOnce(Ended) + Unpin + 'sta
 where
     A: Actor<Context = Context<A>>,
 {
+    start_watched_within(actor, |context| context, tell)
+}
+
+/// Starts an actor as [`start_watched`] does, within a task that polls it, and
+/// that has other work too: `wrap` makes the task from the actor's context.
+pub(crate) fn start_watched_within<A, F>(
+    actor: A,
+    wrap: impl FnOnce(ContextFut<A, Context<A>>) -> F,
+    tell: impl FnOnce(Ended) + Unpin + 'static,
+) -> Addr<A>
+where
+    A: Actor<Context = Context<A>>,
+    F: Future<Output = ()> + Unpin + 'static,
+{
     let ctx = Context::new();
     let addr = ctx.address();
-    actix::spawn(Watched::new(ctx.into_future(actor), tell));
+    actix::spawn(Watched::new(wrap(ctx.into_future(actor)), tell));
     addr
 }
 
@@ -56,27 +70,20 @@ where
     Addr::new(sender)
 }
 
-struct Watched<A, T>
-where
-    A: Actor<Context = Context<A>>,
-    Context<A>: AsyncContextParts<A>,
-{
+struct Watched<F, T> {
     /// `None` once it has ended.
-    running: Option<(ContextFut<A, Context<A>>, T)>,
+    running: Option<(F, T)>,
 }
 
-impl<A, T> Watched<A, T>
-where
-    A: Actor<Context = Context<A>>,
-{
-    const fn new(actor: ContextFut<A, Context<A>>, tell: T) -> Self {
-        Self { running: Some((actor, tell)) }
+impl<F, T> Watched<F, T> {
+    const fn new(task: F, tell: T) -> Self {
+        Self { running: Some((task, tell)) }
     }
 }
 
-impl<A, T> Future for Watched<A, T>
+impl<F, T> Future for Watched<F, T>
 where
-    A: Actor<Context = Context<A>>,
+    F: Future<Output = ()> + Unpin,
     T: FnOnce(Ended) + Unpin,
 {
     type Output = ();

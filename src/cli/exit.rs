@@ -25,6 +25,12 @@ pub(crate) fn fail(error: &dyn std::error::Error) -> u8 {
     FAILED
 }
 
+/// Says why this process can serve nothing.
+pub(crate) fn cannot_serve(error: &StartError) -> u8 {
+    eprintln!("ipcow: {error}");
+    of_start_error(error)
+}
+
 /// Shows every fault of a configuration.
 pub(crate) fn config_errors(errors: &ConfigErrors, color: bool) -> u8 {
     eprint!("{}", diagnostics::config_errors(errors, color));
@@ -40,10 +46,7 @@ pub(crate) fn start_error(
 ) -> u8 {
     match error {
         StartError::Plan(error) => plan_error(error, loaded, inputs, color),
-        other => {
-            eprintln!("ipcow: {other}");
-            of_start_error(other)
-        }
+        other => cannot_serve(other),
     }
 }
 
@@ -68,7 +71,7 @@ pub(crate) fn of_plan_error(error: &PlanError, inputs: &Inputs) -> u8 {
 /// The code of an error that was shown already.
 pub(crate) const fn of_start_error(error: &StartError) -> u8 {
     match error {
-        StartError::FdLimit { .. } => BELOW_COVERAGE,
+        StartError::FdLimit { .. } | StartError::NoDescriptors(_) => BELOW_COVERAGE,
         StartError::Plan(_) => CONFIG,
         _ => FAILED,
     }

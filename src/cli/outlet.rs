@@ -57,6 +57,11 @@ impl Outlet {
         }
     }
 
+    /// How many chunks found the queue full, and are not written.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     /// Waits until all is written that was sent before, or until `deadline`
     /// where nobody reads.
     pub(crate) fn flush(&self, deadline: Instant) {
@@ -137,7 +142,7 @@ mod tests {
         for _ in 0..QUEUE + 10 {
             outlet.send("line");
         }
-        assert!(outlet.lost.load(Ordering::Relaxed) >= 8);
+        assert!(outlet.lost() >= 8);
         let begun = Instant::now();
         outlet.flush(begun + Duration::from_millis(50));
         assert!(begun.elapsed() < Duration::from_secs(5), "a stalled reader is not waited for");

@@ -62,6 +62,8 @@ pub(crate) fn log_summary(snapshot: &Snapshot) {
         sessions_forced = totals.forced,
         sessions_refused = totals.refusals(),
         sessions_peak = snapshot.peak_sessions,
+        hung_workers = snapshot.hung_workers,
+        late_reports = snapshot.late_reports,
         datagrams_received = totals.received,
         datagrams_replied = totals.replied,
         datagrams_dropped = totals.dropped.iter().sum::<u64>(),

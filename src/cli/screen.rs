@@ -56,10 +56,18 @@ impl Screen {
         self.patience.set(NO_PATIENCE);
     }
 
-    /// Waits for the readers of what was printed, but not long.
+    /// Waits for the readers of what was printed, but not long, and says what
+    /// they missed.
     pub(super) fn flush(&self) {
         let deadline = Instant::now() + self.patience.get();
         self.stdout.flush(deadline);
+        let (stdout, stderr) = (self.stdout.lost(), self.stderr.lost());
+        if stdout + stderr > 0 {
+            self.stderr.send(format!(
+                "ipcow: nobody read fast enough: {stdout} pieces of stdout and {stderr} of \
+                 stderr are lost\n"
+            ));
+        }
         self.stderr.flush(deadline);
     }
 

@@ -32,6 +32,9 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
         Ok(loaded) => loaded,
         Err(errors) => return exit::config_errors(&errors, color),
     };
+    if let Err(error) = Service::prepare_process() {
+        return exit::cannot_serve(&error);
+    }
     let builder = Service::builder().config(loaded.config.clone()).force(args.force);
     // Before the first thread. Where it fails, opening takes longer.
     let _kept_as_it_was = builder.make_room();

@@ -12,7 +12,10 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::bind::Bound;
+use super::stream_options::{HandDown, StreamOptions};
 use super::sys::{self, Watched};
+
+pub(crate) mod shortage;
 
 /// A connection and where it comes from.
 pub(crate) type Connection = (TcpStream, SocketAddr);
@@ -30,16 +33,17 @@ pub(crate) trait Accept {
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     socket: Watched,
+    hand_down: HandDown,
 }
 
 impl Acceptor {
-    /// Registers a listening socket.
+    /// Registers a listening socket whose connections get these options.
     ///
     /// # Errors
     /// What epoll_ctl(2) says: EEXIST while another acceptor of this thread
     /// still holds the socket, ENOSPC and ENOMEM.
-    pub(crate) fn new(bound: Bound) -> io::Result<Self> {
-        Ok(Self { socket: Watched::new(bound)? })
+    pub(crate) fn new(bound: Bound, options: StreamOptions) -> io::Result<Self> {
+        Ok(Self { socket: Watched::new(bound)?, hand_down: HandDown::new(options) })
     }
 
     /// The socket that connections come from.
@@ -57,14 +61,14 @@ impl Acceptor {
 
     /// Takes a connection, or has the task woken when one is there.
     ///
-    /// The connection is non-blocking and close-on-exec, and not yet registered
-    /// with any runtime.
+    /// The connection has its options, is non-blocking and close-on-exec, and not
+    /// yet registered with any runtime.
     ///
     /// # Errors
     /// What accept(2) says; [`classify`] says what it means. After an error the
     /// next call tries again without waiting.
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
-        self.socket.poll_io(cx, take)
+        self.socket.poll_io(cx, |bound| take(bound, &self.hand_down))
     }
 
     /// How many connections wait to be taken; one where the kernel does not say.
@@ -79,7 +83,7 @@ impl Acceptor {
     /// # Errors
     /// As [`Self::poll_accept`].
     pub(crate) fn try_accept(&self) -> io::Result<Option<Connection>> {
-        match take(self.bound()) {
+        match take(self.bound(), &self.hand_down) {
             Ok(connection) => Ok(Some(connection)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -96,10 +100,11 @@ impl Accept for Acceptor {
 }
 
 /// One accept4(2), again when a signal interrupts it.
-fn take(bound: &Bound) -> io::Result<Connection> {
+fn take(bound: &Bound, hand_down: &HandDown) -> io::Result<Connection> {
     loop {
         match bound.socket().accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) {
             Ok((stream, peer)) => {
+                hand_down.given(bound, &stream);
                 let peer = peer.as_socket();
                 let unknown = || io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
                 return Ok((stream.into(), peer.ok_or_else(unknown)?));
@@ -201,63 +206,37 @@ impl AcceptPause {
     }
 }
 
-/// What one turn of a listener's loop came to.
+/// What one accept(2) came to.
 #[derive(Debug)]
 pub(crate) enum Step<C> {
     /// A connection.
     Taken(C),
     /// One was lost; count it and go on.
     Lost(io::Error),
-    /// No room: go on after `wait`.
-    Pause {
-        /// How long to leave the socket alone.
-        wait: Duration,
-        /// Why.
-        error: io::Error,
-    },
+    /// No room: leave the socket alone for a while ([`Shortage`]).
+    ///
+    /// [`Shortage`]: shortage::Shortage
+    NoRoom(io::Error),
     /// The socket is of no more use.
     Broken(io::Error),
 }
 
-/// A listener's loop without its sleep: takes, classifies, and says what to do.
-#[derive(Debug)]
-pub(crate) struct AcceptLoop<A> {
-    source: A,
-    pause: AcceptPause,
-}
-
-impl<A: Accept> AcceptLoop<A> {
-    /// A loop over `source`.
-    pub(crate) fn new(source: A) -> Self {
-        Self { source, pause: AcceptPause::default() }
-    }
-
-    /// Where connections come from.
-    pub(crate) fn source(&self) -> &A {
-        &self.source
-    }
-
-    /// The next turn; `chance` is a random number from 0 to 1.
-    pub(crate) fn poll_step(
-        &mut self,
-        cx: &mut Context<'_>,
-        chance: f64,
-    ) -> Poll<Step<A::Connection>> {
-        let error = match ready!(self.source.poll_accept(cx)) {
-            Ok(connection) => {
-                self.pause.reset();
-                return Poll::Ready(Step::Taken(connection));
-            }
-            Err(error) => error,
-        };
-        // An error without a number comes from a runtime that is shutting down.
-        let class = error.raw_os_error().map_or(AcceptClass::Fatal, classify);
-        Poll::Ready(match class {
-            AcceptClass::Retry => Step::Lost(error),
-            AcceptClass::Pause => Step::Pause { wait: self.pause.next(chance), error },
-            AcceptClass::Fatal => Step::Broken(error),
-        })
-    }
+/// Takes a connection, or classifies why there is none.
+pub(crate) fn poll_step<A: Accept>(
+    source: &mut A,
+    cx: &mut Context<'_>,
+) -> Poll<Step<A::Connection>> {
+    let error = match ready!(source.poll_accept(cx)) {
+        Ok(connection) => return Poll::Ready(Step::Taken(connection)),
+        Err(error) => error,
+    };
+    // An error without a number comes from a runtime that is shutting down.
+    let class = error.raw_os_error().map_or(AcceptClass::Fatal, classify);
+    Poll::Ready(match class {
+        AcceptClass::Retry => Step::Lost(error),
+        AcceptClass::Pause => Step::NoRoom(error),
+        AcceptClass::Fatal => Step::Broken(error),
+    })
 }
 
 #[cfg(test)]

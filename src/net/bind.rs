@@ -67,6 +67,16 @@ impl Bound {
         self.shared.endpoint.protocol
     }
 
+    /// Whether it is bound in the zone of `endpoint`: a socket belongs to its
+    /// interface's number, and hears nothing of an interface that was made again.
+    pub(crate) fn is_in_zone_of(&self, endpoint: &Endpoint) -> bool {
+        let scope = |address: SocketAddr| match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        scope(self.local_addr()) == scope(endpoint.socket_addr())
+    }
+
     /// The socket, to accept from or to exchange datagrams on.
     pub(super) fn socket(&self) -> &Socket {
         &self.shared.socket

@@ -35,7 +35,7 @@ pub(crate) enum Phase {
     Flushing,
     /// The FIN is out; unread input is dropped until the peer ends it.
     Lingering,
-    /// Over.
+    /// Over: the stream is to be dropped.
     Ended,
 }
 
@@ -136,12 +136,14 @@ impl<S> Pump<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
-    /// Moves bytes until nothing can be moved, or for 16 reads.
+    /// Moves bytes until nothing can be moved, or for 16 reads or 64 KiB.
     ///
     /// Reads into `scratch`, which must not be empty, and writes straight back;
     /// only what the peer does not take is copied, and reading stops until it
     /// is gone. Adds what was moved to `tally`, also when the session fails.
-    /// Says how the session ended, again each time it is polled after that.
+    /// Says how the session ended, again each time it is polled after that. The
+    /// caller then drops the pump: where the peer ended its side, the FIN is left
+    /// to that, because nothing unread can make a reset of it.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -194,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
         Poll::Ready(Ok(found.then_some(State::Flushing(End::Terminated, Input::Drop))))
     }
 
-    /// Sends what is unsent, then the FIN.
+    /// Sends what is unsent, then the FIN where closing alone would not do.
     fn poll_flushing(
         &mut self,
         io: &mut Io<'_, '_>,
@@ -217,17 +219,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             Input::Drop | Input::Over | Input::Sweep => {}
         }
         ready!(flushed);
+        if input == Input::Over {
+            return Poll::Ready(Ok(State::Ended(end)));
+        }
         // A peer that has gone already took the FIN's place; nothing is lost by that.
         let _gone = ready!(Pin::new(&mut self.stream).poll_shutdown(io.cx));
-        Poll::Ready(Ok(match input {
-            Input::Drop => State::Lingering(end),
-            Input::Over => State::Ended(end),
-            Input::LastLook | Input::Sweep => {
-                io.budget = Budget::default();
-                let _nothing_more = io.poll_drop_input(&mut self.stream);
-                State::Ended(end)
-            }
-        }))
+        if input == Input::Drop {
+            return Poll::Ready(Ok(State::Lingering(end)));
+        }
+        io.budget = Budget::default();
+        let _nothing_more = io.poll_drop_input(&mut self.stream);
+        Poll::Ready(Ok(State::Ended(end)))
     }
 
     /// Answers what arrived before the session was told to end, without waiting.

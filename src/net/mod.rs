@@ -14,5 +14,6 @@ pub(crate) mod routes;
 pub(crate) mod source_guard;
 pub(crate) mod source_rules;
 pub(crate) mod source_seats;
+pub(crate) mod stream_options;
 pub(crate) mod sys;
 pub(crate) mod terminator;

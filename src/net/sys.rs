@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::time::ClockId;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -187,25 +187,6 @@ pub(crate) fn name_thread(name: &str) -> io::Result<()> {
 /// What clock_gettime(2) says, where a sandbox forbids it.
 pub(crate) fn thread_time() -> io::Result<Duration> {
     Ok(ClockId::CLOCK_THREAD_CPUTIME_ID.now()?.into())
-}
-
-/// Sends small answers at once (`TCP_NODELAY`, tcp(7)).
-///
-/// # Errors
-/// What setsockopt(2) says: EINVAL when the peer has reset the connection.
-pub(crate) fn set_nodelay(stream: &impl AsFd) -> io::Result<()> {
-    SockRef::from(stream).set_tcp_nodelay(true)
-}
-
-/// Lets the kernel probe a peer that was silent for `idle` (`SO_KEEPALIVE` and
-/// `TCP_KEEPIDLE`, tcp(7)), so that one that vanished is noticed.
-///
-/// Unit: whole seconds, 1 to 32,767.
-///
-/// # Errors
-/// What setsockopt(2) says: EINVAL out of those bounds.
-pub(crate) fn set_keepalive(stream: &impl AsFd, idle: Duration) -> io::Result<()> {
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))
 }
 
 /// Makes close(2) send RST and drop what is unsent (`SO_LINGER` of 0, socket(7)).

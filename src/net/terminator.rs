@@ -17,9 +17,61 @@ pub(crate) struct Terminator {
 #[derive(Debug)]
 struct Shared {
     finder: Finder<'static>,
+    /// `None` where the sequence is too short to be screened for.
+    screen: Option<Screen>,
     /// `fallback[n]`: length of the longest proper prefix of the sequence that
     /// also ends its first `n` bytes (Knuth, Morris and Pratt, 1977).
     fallback: Box<[usize]>,
+}
+
+/// Bytes that are screened at once.
+const BLOCK: usize = 512;
+
+/// Blocks of one read that may turn out to be harmless before the rest of it is
+/// searched without screening: some streams are full of what resembles the sequence.
+const PATIENCE: u32 = 8;
+
+/// Pairs at the beginning of the sequence among which a screen chooses its two.
+const PAIRS: usize = 64;
+
+/// Says of a block, several times faster than a search, that the sequence is not there.
+///
+/// Wherever the sequence lies in a stream that is looked at two bytes at a time,
+/// one of two pairs of its bytes falls into one look: a pair at an even place in
+/// it, or one at an odd place. The two are chosen to differ in as few bits as
+/// possible, and those are not looked at: so one comparison finds both.
+#[derive(Debug, Clone, Copy)]
+struct Screen {
+    /// The bits in which both pairs agree.
+    mask: u16,
+    /// What they are.
+    pair: u16,
+}
+
+impl Screen {
+    /// `None` for one or two bytes, which hold no pair at an odd place.
+    fn new(sequence: &[u8]) -> Option<Self> {
+        let pairs: Vec<u16> = sequence.windows(2).take(PAIRS).map(as_pair).collect();
+        let even = pairs.iter().step_by(2);
+        let both =
+            even.flat_map(|even| pairs.iter().skip(1).step_by(2).map(move |odd| (even, odd)));
+        let (even, odd) = both.min_by_key(|(even, odd)| (*even ^ *odd).count_ones())?;
+        let mask = !(even ^ odd);
+        Some(Self { mask, pair: even & mask })
+    }
+
+    /// True when neither pair is in the block, at an even place of it.
+    fn clears(self, block: &[u8; BLOCK]) -> bool {
+        // Without a branch: this becomes vector instructions.
+        !block.as_chunks().0.iter().fold(false, |seen, bytes: &[u8; 2]| {
+            seen | (u16::from_ne_bytes(*bytes) & self.mask == self.pair)
+        })
+    }
+}
+
+/// Two bytes as [`Screen::clears`] sees them.
+fn as_pair(bytes: &[u8]) -> u16 {
+    u16::from_ne_bytes([bytes[0], bytes[1]])
 }
 
 /// One session's place in the sequence; needs no memory beyond itself.
@@ -54,11 +106,37 @@ impl Terminator {
         }
         let fallback = fallbacks(sequence);
         let finder = Finder::new(sequence).into_owned();
-        Some(Self { shared: Arc::new(Shared { finder, fallback }) })
+        let screen = Screen::new(sequence);
+        Some(Self { shared: Arc::new(Shared { finder, screen, fallback }) })
     }
 
     fn sequence(&self) -> &[u8] {
         self.shared.finder.needle()
+    }
+
+    /// Where the first occurrence in `bytes` begins.
+    ///
+    /// A long read is screened block by block, and searched where a block may
+    /// hold what betrays an occurrence, with as much around it as that reaches.
+    fn find(&self, bytes: &[u8]) -> Option<usize> {
+        let Shared { finder, screen, .. } = &*self.shared;
+        let around = finder.needle().len() - 1;
+        let mut screened = 0_usize;
+        let mut patience = PATIENCE;
+        for (block, screen) in bytes.as_chunks().0.iter().zip(screen.iter().cycle()) {
+            if !screen.clears(block) {
+                let Some(left) = patience.checked_sub(1) else { break };
+                patience = left;
+                let begin = screened.saturating_sub(around);
+                let end = bytes.len().min(screened + BLOCK + around);
+                if let Some(place) = finder.find(&bytes[begin..end]) {
+                    return Some(begin + place);
+                }
+            }
+            screened += BLOCK;
+        }
+        let begin = screened.saturating_sub(around);
+        finder.find(&bytes[begin..]).map(|place| begin + place)
     }
 
     /// The match in progress after `byte` follows a match of `matched` bytes.
@@ -105,7 +183,7 @@ impl Scan {
             }
         }
         let start = consumed - self.matched;
-        if let Some(offset) = terminator.shared.finder.find(&chunk[start..]) {
+        if let Some(offset) = terminator.find(&chunk[start..]) {
             return Feed::Found { echo: start + offset };
         }
         self.matched = trailing_match(terminator, &chunk[start..]);
@@ -124,120 +202,7 @@ fn trailing_match(terminator: &Terminator, bytes: &[u8]) -> usize {
     tail[first..].iter().fold(0, |matched, byte| terminator.advance(matched, *byte))
 }
 
+// Named, because `benches/core` reads this file from another place.
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn terminator(sequence: &[u8]) -> Terminator {
-        Terminator::new(sequence).expect("a sequence")
-    }
-
-    /// Feeds the reads; the number of the read that completed it and its echo.
-    fn run<'a>(
-        sequence: &[u8],
-        reads: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Option<(usize, usize)> {
-        let terminator = terminator(sequence);
-        let mut scan = Scan::default();
-        for (number, read) in reads.into_iter().enumerate() {
-            if let Feed::Found { echo } = scan.feed(&terminator, read) {
-                return Some((number, echo));
-            }
-        }
-        None
-    }
-
-    /// The same by looking at the whole stream after each read.
-    fn oracle(sequence: &[u8], reads: &[Vec<u8>]) -> Option<(usize, usize)> {
-        let mut stream = Vec::new();
-        for (number, read) in reads.iter().enumerate() {
-            let before = stream.len();
-            stream.extend_from_slice(read);
-            let found = stream.windows(sequence.len()).position(|window| window == sequence);
-            if let Some(place) = found {
-                return Some((number, place.saturating_sub(before)));
-            }
-        }
-        None
-    }
-
-    #[test]
-    fn an_empty_sequence_is_no_terminator() {
-        assert!(Terminator::new(b"").is_none());
-    }
-
-    #[test]
-    fn a_sequence_inside_one_read_leaves_the_bytes_before_it() {
-        assert_eq!(run(b"!!quit!!", [&b"hello!!quit!!rest"[..]]), Some((0, 5)));
-    }
-
-    #[test]
-    fn a_sequence_split_at_every_boundary_is_found_once() {
-        let stream = b"ab!!quit!!cd";
-        for split in 1..stream.len() {
-            let (left, right) = stream.split_at(split);
-            let expected = match split {
-                10.. => (0, 2),
-                2.. => (1, 0),
-                _ => (1, 2 - split),
-            };
-            assert_eq!(run(b"!!quit!!", [left, right]), Some(expected), "split at {split}");
-        }
-    }
-
-    #[test]
-    fn an_overlapping_start_does_not_hide_the_sequence() {
-        assert_eq!(run(b"aab", [&b"aaab"[..]]), Some((0, 1)));
-        assert_eq!(run(b"aab", b"aaab".chunks(1)), Some((3, 0)));
-        assert_eq!(run(b"aab", [&b"aa"[..], b"ab"]), Some((1, 0)));
-    }
-
-    #[test]
-    fn a_near_match_at_the_end_of_the_stream_is_none() {
-        assert_eq!(run(b"!!quit!!", [&b"!!quit!"[..], b"?"]), None);
-        assert_eq!(run(b"!!quit!!", [&b"!!quit!"[..]]), None);
-    }
-
-    #[test]
-    fn an_earlier_near_match_does_not_shift_a_later_sequence() {
-        assert_eq!(run(b"!!quit!!", [&b"x!!qui"[..], b"!!quit!!"]), Some((1, 0)));
-        assert_eq!(run(b"!!quit!!", [&b"x!!qui"[..], b"ab!!quit!!"]), Some((1, 2)));
-    }
-
-    #[test]
-    fn a_sequence_of_the_greatest_length_is_found_in_one_byte_reads() {
-        let mut sequence = vec![b'a'; 4095];
-        sequence.push(b'b');
-        let mut stream = vec![b'a'; 5000];
-        stream.push(b'b');
-        assert_eq!(run(&sequence, stream.chunks(1)), Some((5000, 0)));
-        assert_eq!(run(&sequence, [&stream[..]]), Some((0, 905)));
-    }
-
-    /// Reads of a two-letter alphabet, so that overlaps and near matches abound.
-    fn reads() -> impl Strategy<Value = Vec<Vec<u8>>> {
-        let byte = prop_oneof![4 => Just(b'a'), 2 => Just(b'b'), 1 => Just(b'c')];
-        prop::collection::vec(prop::collection::vec(byte, 0..9), 0..12)
-    }
-
-    /// 20,000 cases, or as many as `PROPTEST_CASES` asks for beyond that.
-    fn cases() -> ProptestConfig {
-        let cases = ProptestConfig::default().cases.max(20_000);
-        ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-    }
-
-    proptest! {
-        #![proptest_config(cases())]
-
-        #[test]
-        fn the_first_sequence_is_found_however_reads_split_it(
-            sequence in "[ab]{1,6}",
-            reads in reads(),
-        ) {
-            let sequence = sequence.as_bytes();
-            let found = run(sequence, reads.iter().map(Vec::as_slice));
-            prop_assert_eq!(found, oracle(sequence, &reads));
-        }
-    }
-}
+#[path = "terminator/tests.rs"]
+mod tests;

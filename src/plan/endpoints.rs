@@ -4,6 +4,7 @@
 //! lists endpoints unless it is iterated; never asks the machine.
 
 mod build;
+mod changes;
 mod compose;
 mod error;
 mod offline;

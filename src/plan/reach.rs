@@ -170,6 +170,25 @@ impl LocalRoutes {
             })
     }
 
+    /// The ranges of the addresses from `first` to `last` of which this table says
+    /// something else than `other`, in order, as numbers. As [`Self::spans`].
+    #[must_use]
+    pub fn differences(&self, other: &Self, first: Address, last: Address) -> Vec<(u128, u128)> {
+        let (mut these, mut those) = (self.spans(first, last), other.spans(first, last));
+        let (mut this, mut that) = (these.next(), those.next());
+        let mut differences: Vec<(u128, u128)> = Vec::new();
+        // Both cover the same addresses without a gap.
+        while let (Some(one), Some(two)) = (this, that) {
+            let (from, to) = (one.first.max(two.first), one.last.min(two.last));
+            if one.reach != two.reach {
+                differences.push((from, to));
+            }
+            this = if one.last == to { these.next() } else { this };
+            that = if two.last == to { those.next() } else { that };
+        }
+        differences
+    }
+
     /// The spans of fe80::/10 as seen in the zone of `address`.
     fn scoped(&self, address: Address) -> Vec<ReachSpan> {
         let mut spans = vec![prefix(0, 0, 128, Reach::Absent)];
@@ -228,6 +247,15 @@ fn emit(flat: &mut Vec<ReachSpan>, from: Option<u128>, to: u128, like: ReachSpan
     match flat.last_mut() {
         Some(last) if last.reach == like.reach && last.bindable == like.bindable => last.last = to,
         _ => flat.push(ReachSpan { first, last: to, ..like }),
+    }
+}
+
+/// The number that stands for an address, within its family.
+#[must_use]
+pub fn number_of(address: Address) -> u128 {
+    match address.ip() {
+        IpAddr::V4(ip) => u32::from(ip).into(),
+        IpAddr::V6(ip) => ip.into(),
     }
 }
 

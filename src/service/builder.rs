@@ -66,6 +66,11 @@ pub enum StartError {
         /// How to avoid it.
         fix: String,
     },
+    /// The process may not even open the files that an event loop needs.
+    #[error(
+        "the process may open too few files to run at all ({0}); raise RLIMIT_NOFILE (`ulimit -n`)"
+    )]
+    NoDescriptors(io::Error),
     /// The system gave no thread or no descriptors to run on.
     #[error("the service cannot start: {0}")]
     Io(#[from] io::Error),
@@ -85,6 +90,19 @@ impl Service {
             force: false,
             faults: StartFaults::default(),
         }
+    }
+
+    /// Raises the process's soft RLIMIT_NOFILE to the hard one (getrlimit(2)), and
+    /// makes sure that an event loop can be had: tokio panics where it cannot.
+    ///
+    /// For programs that build a runtime of their own first; [`Self::start`] does
+    /// the same.
+    ///
+    /// # Errors
+    /// [`StartError::NoDescriptors`].
+    pub fn prepare_process() -> Result<(), StartError> {
+        let _kept_lower = host::raise_nofile();
+        host::spare_descriptors().map_err(StartError::NoDescriptors)
     }
 
     /// What will be served, and what stands in its way.
@@ -123,6 +141,7 @@ impl Service {
             let (message, fix) = (message.clone(), fix.clone());
             return Err(StartError::EphemeralExhausted { message, fix });
         }
+        Self::prepare_process()?;
         Ok(system::start(&config, plan, faults)?)
     }
 }

@@ -7,14 +7,14 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use actix::{Handler, Message};
 use actix_rt::Arbiter;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::addresses::Addresses;
+use super::joins::Joins;
 use crate::actors::desk::Desk;
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
@@ -32,9 +32,6 @@ use crate::supervision::{
 const AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait for the last word of an ErrorLog that does not answer.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Longest wait for threads that were told to stop: one that hangs would keep
-/// the service from its end.
-const JOIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two log lines about threads that the system refuses.
 const QUIET: Duration = Duration::from_millis(900);
 
@@ -74,20 +71,11 @@ pub(super) struct Guardian {
     tasks: mpsc::UnboundedSender<Task>,
     inbox: mpsc::UnboundedReceiver<Task>,
     threads: Vec<Option<Arbiter>>,
-    joining: Vec<Joining>,
-    /// Threads that are stopped, and that nobody could be had to join.
-    unjoined: Vec<Arbiter>,
+    joins: Joins,
     addresses: Addresses,
     crashes: [Restarts; 2],
     /// When a refused thread was last logged.
     refused_at: Option<Instant>,
-}
-
-/// A thread that is being joined: what came of it, and who does it.
-#[derive(Debug)]
-struct Joining {
-    told: oneshot::Receiver<bool>,
-    joiner: JoinHandle<()>,
 }
 
 impl Guardian {
@@ -102,8 +90,7 @@ impl Guardian {
             tasks,
             inbox,
             threads,
-            joining: Vec::new(),
-            unjoined: Vec::new(),
+            joins: Joins::default(),
             addresses: Addresses::watch(),
             crashes,
             refused_at: None,
@@ -150,34 +137,31 @@ impl Guardian {
         }
     }
 
+    /// Closes every listener and lets sessions end. Waits for no Supervisor; one
+    /// that is dead comes back now, to hear which threads are empty.
+    pub(super) fn begin_drain(&mut self) {
+        self.charges.desk.borrow_mut().begin_drain();
+        if !self.plays(Role::Supervisor) {
+            self.start_role(Role::Supervisor);
+        }
+    }
+
     /// What was there when the drain began.
     pub(super) fn drain_report(&self) -> DrainReport {
         self.charges.desk.borrow().drain_report()
     }
 
     /// Stops every thread, joins it, and says whether all ended well. What
-    /// still ran there is dropped. One that hangs for [`JOIN_PATIENCE`] is
-    /// logged and left behind.
+    /// still ran there is dropped.
     pub(super) async fn join_threads(&mut self) -> bool {
-        let threads: Vec<_> = self.threads.iter_mut().filter_map(Option::take).collect();
-        for thread in threads {
-            thread.stop();
-            self.join(thread);
+        let threads: Vec<_> = self.threads.iter_mut().map(Option::take).collect();
+        for (worker, thread) in (1..).map(WorkerId).zip(threads) {
+            if let Some(thread) = thread {
+                thread.stop();
+                self.joins.begin(worker, thread);
+            }
         }
-        let mut all_well = true;
-        let deadline = tokio::time::Instant::now() + JOIN_PATIENCE;
-        for Joining { told, joiner } in self.joining.drain(..) {
-            let Ok(joined) = tokio::time::timeout_at(deadline, told).await else {
-                tracing::error!("a worker thread hangs; the service ends without it");
-                continue;
-            };
-            all_well &= joined.unwrap_or(false);
-            all_well &= joiner.join().is_ok();
-        }
-        for thread in self.unjoined.drain(..) {
-            all_well &= thread.join().is_ok();
-        }
-        all_well
+        self.joins.finish().await
     }
 
     /// What was logged, at the end of the service. An ErrorLog that is dead or
@@ -209,6 +193,12 @@ impl Guardian {
         self.threads.iter().flatten().map(Arbiter::handle).collect()
     }
 
+    /// The present Supervisor.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn supervisor(&self) -> Option<actix::Addr<Supervisor>> {
+        self.charges.supervisor.1.current()
+    }
+
     /// The present ErrorLog.
     #[cfg(feature = "fault-injection")]
     pub(super) fn error_log(&self) -> Option<actix::Addr<ErrorLog>> {
@@ -223,6 +213,8 @@ impl Guardian {
 
     fn perform(&mut self, task: Task) {
         match task {
+            // One that came back sooner needs no other beside it.
+            Task::Start(role) if self.plays(role) => {}
             Task::Start(role) => {
                 self.start_role(role);
                 if role == Role::ErrorLog {
@@ -231,6 +223,14 @@ impl Guardian {
             }
             Task::StartThread(worker) => self.start_thread(worker),
             Task::Ended(role, ended) => self.role_ended(role, ended),
+        }
+    }
+
+    /// Whether somebody lives who plays this role.
+    fn plays(&self, role: Role) -> bool {
+        match role {
+            Role::Supervisor => self.charges.supervisor.1.current().is_some(),
+            Role::ErrorLog => self.charges.error_log.1.current().is_some(),
         }
     }
 
@@ -311,30 +311,8 @@ impl Guardian {
     fn replace_thread(&mut self, worker: WorkerId) {
         let ended = self.threads.get_mut(usize::from(worker.0) - 1).and_then(Option::take);
         if let Some(ended) = ended {
-            self.join(ended);
+            self.joins.begin(worker, ended);
         }
         self.start_thread(worker);
-    }
-
-    /// Joins off this thread: the one that ends may take its time. Where there
-    /// is no thread to do it on, it is joined at the very end. (tokio's
-    /// `spawn_blocking` panics where the system refuses it a thread.)
-    fn join(&mut self, thread: Arbiter) {
-        self.joining.retain(|joining| !joining.joiner.is_finished());
-        let (hand_over, handed) = std::sync::mpsc::sync_channel::<Arbiter>(1);
-        let (tell, told) = oneshot::channel();
-        let joiner = Builder::new().name("ipcow-joiner".to_owned()).spawn(move || {
-            let joined = handed.recv().is_ok_and(|thread| thread.join().is_ok());
-            let _ending = tell.send(joined);
-        });
-        match joiner {
-            Ok(joiner) => {
-                if let Err(back) = hand_over.send(thread) {
-                    self.unjoined.push(back.0);
-                }
-                self.joining.push(Joining { told, joiner });
-            }
-            Err(_refused) => self.unjoined.push(thread),
-        }
     }
 }

@@ -46,6 +46,9 @@ pub struct Snapshot {
     pub peak_sessions: u64,
     /// Workers that do not answer; they are not replaced while their threads live.
     pub hung_workers: u64,
+    /// Reports that were refused because they came too late: of a lease or a
+    /// Worker that was replaced meanwhile. Harmless.
+    pub late_reports: u64,
     /// Since the start.
     pub uptime: Duration,
 }
@@ -118,6 +121,7 @@ impl ServiceHandle {
             totals: Totals::sum(self.shared.counters.iter().map(AsRef::as_ref)),
             peak_sessions: self.shared.gauge.peak(),
             hung_workers: self.shared.board.hung(),
+            late_reports: self.shared.board.late(),
             uptime: self.shared.started.elapsed(),
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn inject(tree: &Tree, shared: &Shared, injection: Injection) {
     };
     match injection {
         Injection::PanicSupervisor => {
-            let _gone = tree.supervisor.current().map(|addr| addr.try_send(Poison));
+            let _gone = tree.guardian.supervisor().map(|addr| addr.try_send(Poison));
         }
         Injection::PanicErrorLog => {
             let _gone = tree.guardian.error_log().map(|addr| addr.try_send(Poison));

@@ -12,6 +12,7 @@ mod guardian;
 mod handle;
 #[cfg(feature = "fault-injection")]
 mod inject;
+mod joins;
 mod operations;
 mod replanning;
 mod system;

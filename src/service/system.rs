@@ -1,5 +1,6 @@
 //! The service's own thread: an actix system from start to join.
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,6 @@ use super::tree::{self, Outlets, Tree};
 use crate::actors::link::link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
-use crate::actors::protocol::BeginDrain;
 use crate::actors::roster::Roster;
 use crate::actors::spread;
 use crate::config::Config;
@@ -116,7 +116,7 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
-        let mut tree = tree::start(config, shared, outlets).await;
+        let mut tree = tree::start(config, shared, outlets);
         let command = serve(&mut tree, shared, &mut inbox).await;
         drain(config, &mut tree, command, &mut inbox).await;
         shared.ending.store(true, Ordering::Release);
@@ -175,12 +175,8 @@ async fn drain(
     command: Command,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
 ) {
-    let Tree { guardian, supervisor, drained, .. } = tree;
-    let begin = BeginDrain { timeout: config.shutdown.drain_timeout };
-    tokio::select! {
-        _begun = supervisor.deliver(begin) => {}
-        () = guardian.watch() => {}
-    }
+    let Tree { guardian, drained, .. } = tree;
+    guardian.begin_drain();
     if command == Command::Stop {
         return;
     }
@@ -188,9 +184,16 @@ async fn drain(
         // A second request to drain changes nothing.
         while !matches!(inbox.recv().await, None | Some(Command::Stop)) {}
     };
+    let deadline = async {
+        match config.shutdown.drain_timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
         _ = drained.wait_for(|over| *over) => {}
         () = stop => {}
+        () = deadline => {}
         () = guardian.watch() => {}
     }
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
@@ -16,13 +17,14 @@ use crate::actors::admission::Admission;
 use crate::actors::desk::{Desk, Event, Setup, rollback_runs};
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
-use crate::actors::protocol::{BeginDispatch, GroupRuntime};
+use crate::actors::protocol::GroupRuntime;
 use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
 use crate::config::{self, Config, ListenSettings};
 use crate::net::datagram::DatagramRules;
 use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
+use crate::net::stream_options::StreamOptions;
 use crate::net::terminator::Terminator;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::plan::reach::{LocalRoutes, Reach};
@@ -56,13 +58,12 @@ pub(super) struct Outlets {
 /// The running tree.
 pub(super) struct Tree {
     pub(super) guardian: Guardian,
-    pub(super) supervisor: Link<Supervisor>,
     /// True once a drain is over.
     pub(super) drained: watch::Receiver<bool>,
 }
 
-/// Starts every actor on this system and sends the first command.
-pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree {
+/// Starts every actor on this system. Must be called on it.
+pub(super) fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree {
     let dropped = Arc::new(AtomicU64::new(0));
     let (failures, queue) = mpsc::channel(FAILURES);
     let (notices, noticed) = mpsc::channel(NOTICES);
@@ -91,7 +92,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
     let plan = &shared.plan;
     let (routes, own_addresses) = watch::channel(LocalRoutes::read().ok());
     let runtime = runtimes(config, plan, outlets.layout.subscribe(), own_addresses);
-    let desk = Desk::new(Setup {
+    let setup = Setup {
         endpoints: plan.endpoints.clone(),
         groups: plan.endpoints.groups().iter().map(|it| Arc::new(runtime(&it.settings))).collect(),
         table: table(plan),
@@ -118,7 +119,8 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         dropped: Arc::clone(&dropped),
         replace,
         shares: shared.counters.iter().map(share).collect(),
-    });
+    };
+    let desk = Desk::new(setup, Instant::now());
     let book = Book::new(RetryPolicy::new(config.retry.clone()), queue, noticed, dropped);
     let guardian = Guardian::start(Charges {
         desk: Rc::new(RefCell::new(desk)),
@@ -131,8 +133,7 @@ pub(super) async fn start(config: &Config, shared: &Shared, outlets: Outlets) ->
         policy,
         workers: shared.counters.len(),
     });
-    let _alive = supervisor.deliver(BeginDispatch).await;
-    Tree { guardian, supervisor, drained }
+    Tree { guardian, drained }
 }
 
 /// Makes what the endpoints of a group share.
@@ -188,7 +189,7 @@ pub(super) fn session_settings(config: &Config, plan: &Plan) -> SessionSettings 
             lifetime: config.session.max_lifetime,
             write: config.session.write_timeout,
         },
-        keepalive: config.session.keepalive,
+        stream: StreamOptions::new(config.session.keepalive),
         quiet: config.shutdown.quiet,
         receive_buffer: config.udp.receive_buffer_bytes,
         nonlocal_bind: [plan.limits.nonlocal_bind_v4, plan.limits.nonlocal_bind_v6],

@@ -13,6 +13,7 @@ pub struct Board {
     endpoints: [AtomicU64; 7],
     chunks: [AtomicU64; 6],
     hung: AtomicU64,
+    late: AtomicU64,
 }
 
 impl Board {
@@ -44,6 +45,17 @@ impl Board {
     #[must_use]
     pub fn hung(&self) -> u64 {
         self.hung.load(Relaxed)
+    }
+
+    /// Publishes how many reports were refused because they came too late.
+    pub fn publish_late(&self, reports: u64) {
+        self.late.store(reports, Relaxed);
+    }
+
+    /// How many reports were refused because they came too late.
+    #[must_use]
+    pub fn late(&self) -> u64 {
+        self.late.load(Relaxed)
     }
 
     /// How many endpoints are in each state.

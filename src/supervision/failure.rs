@@ -11,7 +11,8 @@ use nix::errno::Errno;
 pub enum FaultKind {
     /// Another socket has the endpoint (`EADDRINUSE`).
     BindInUse,
-    /// No interface has the address (`EADDRNOTAVAIL`).
+    /// No interface has the address (`EADDRNOTAVAIL`), or there is none of its
+    /// zone (`ENODEV`).
     BindAbsent,
     /// The kernel would bind it, but nobody could connect there.
     BindUnreachable,
@@ -151,7 +152,7 @@ impl Fault {
     pub fn from_bind_errno(errno: i32) -> Self {
         let kind = match Errno::from_raw(errno) {
             Errno::EADDRINUSE => FaultKind::BindInUse,
-            Errno::EADDRNOTAVAIL => FaultKind::BindAbsent,
+            Errno::EADDRNOTAVAIL | Errno::ENODEV => FaultKind::BindAbsent,
             Errno::EACCES | Errno::EPERM => FaultKind::BindPermission,
             Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => {
                 FaultKind::BindResource
@@ -274,6 +275,7 @@ mod tests {
         let class = |errno: Errno| Fault::from_bind_errno(errno as i32).class();
         assert_eq!(class(Errno::EADDRINUSE), FaultClass::InUse);
         assert_eq!(class(Errno::EADDRNOTAVAIL), FaultClass::Absent);
+        assert_eq!(class(Errno::ENODEV), FaultClass::Absent);
         assert_eq!(class(Errno::EACCES), FaultClass::Permission);
         assert_eq!(class(Errno::EMFILE), FaultClass::Resource);
         assert_eq!(class(Errno::EAFNOSUPPORT), FaultClass::Configuration);

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::retry::backoff;
+use super::retry::{Verdict, backoff};
 use crate::config;
 
 /// `[supervision]` with the delays of `[retry]`, ready to charge crashes.
@@ -53,26 +53,50 @@ impl RestartPolicy {
             delay: retry.clone(),
         }
     }
+
+    fn counts(&self, crash: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(crash) < self.window
+    }
+
+    fn most(&self) -> usize {
+        usize::try_from(self.max_restarts).unwrap_or(usize::MAX)
+    }
+}
+
+impl From<Charge> for Verdict {
+    /// For a part that failed like a crash: the same outlook, as a verdict.
+    fn from(charge: Charge) -> Self {
+        match charge {
+            Charge::Restart { after } => Self::RetryAfter(after),
+            Charge::Exhausted { probe } => Self::Quarantine { probe },
+        }
+    }
 }
 
 impl Restarts {
     /// Charges a crash that happened `now`. `chance` in 0.0 to 1.0 places the
     /// delay within its jitter, which only ever shortens it.
     pub fn charge(&mut self, policy: &RestartPolicy, now: Instant, chance: f64) -> Charge {
-        let counts = |crash: &Instant| now.saturating_duration_since(*crash) < policy.window;
-        self.crashes.retain(counts);
+        self.crashes.retain(|crash| policy.counts(*crash, now));
         self.crashes.push_back(now);
-        let most = usize::try_from(policy.max_restarts).unwrap_or(usize::MAX);
+        let most = policy.most();
         while self.crashes.len() > most.saturating_add(1) {
             self.crashes.pop_front();
         }
-        if self.crashes.len() > most {
+        self.standing(policy, now, chance)
+    }
+
+    /// What shall become of the part by the crashes that were charged so far: for
+    /// whoever must say it again later. As [`Self::charge`], but charges nothing.
+    #[must_use]
+    pub fn standing(&self, policy: &RestartPolicy, now: Instant, chance: f64) -> Charge {
+        let crashes = self.crashes.iter().filter(|crash| policy.counts(**crash, now)).count();
+        if crashes > policy.most() {
             return Charge::Exhausted { probe: policy.delay.quarantine_probe };
         }
-        let earlier = u32::try_from(self.crashes.len() - 1).unwrap_or(u32::MAX);
-        let after = match earlier {
+        let after = match u32::try_from(crashes.saturating_sub(1)).unwrap_or(u32::MAX) {
             0 => Duration::ZERO,
-            _ => backoff(&policy.delay, earlier, chance),
+            earlier => backoff(&policy.delay, earlier, chance),
         };
         Charge::Restart { after }
     }
@@ -130,6 +154,20 @@ mod tests {
         assert_eq!(restarts.charge(&policy, at(0), 0.0), at_once);
         assert_eq!(restarts.charge(&policy, at(59_999), 0.0), Charge::Exhausted { probe: PROBE });
         assert_eq!(restarts.charge(&policy, at(120_000), 0.0), at_once);
+    }
+
+    #[test]
+    fn the_standing_is_the_last_charge_said_again_until_its_window_has_passed() {
+        let (policy, mut restarts, start) = (policy(1), Restarts::default(), Instant::now());
+        let verdict = |restarts: &Restarts, at| Verdict::from(restarts.standing(&policy, at, 0.0));
+        restarts.charge(&policy, start, 0.0);
+        assert_eq!(verdict(&restarts, start), Verdict::RetryAfter(Duration::ZERO));
+        restarts.charge(&policy, start, 0.0);
+        for _ in 0..2 {
+            assert_eq!(verdict(&restarts, start), Verdict::Quarantine { probe: PROBE });
+        }
+        let later = start + Duration::from_secs(60);
+        assert_eq!(verdict(&restarts, later), Verdict::RetryAfter(Duration::ZERO));
     }
 
     #[test]

@@ -216,6 +216,21 @@ async fn a_worker_that_hangs_for_ever_keeps_no_service_from_its_stop() {
     assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
 }
 
+#[tokio::test]
+async fn a_worker_that_hangs_for_ever_keeps_no_drain_from_its_end() {
+    let keys = format!("{SLOW}\n[shutdown]\ndrain_timeout_secs = 0");
+    let (handle, endpoints) = ready(&keys).await;
+    let mut clients: Vec<_> =
+        endpoints.iter().map(|endpoint| connect(endpoint.socket_addr())).collect();
+    clients.iter_mut().for_each(|client| echo_tcp(client, b"before"));
+    handle.inject(Injection::Hang(WorkerId(1), 2 * DEADLINE));
+    let began = Instant::now();
+    let summary = handle.shutdown().await.expect("it drains");
+    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+    let totals = &summary.totals;
+    assert_eq!((totals.closed, totals.active()), (4, 4), "the other worker's sessions ended");
+}
+
 /// Kills these twice, and ends the service while they wait for a second to come back.
 async fn ends_while_dead(killed: &[(Injection, &str, FaultKind)]) {
     count_poisoned();
@@ -243,6 +258,36 @@ fn alone_while_dead(name: &str, killed: &[(Injection, &str, FaultKind)]) {
     alone(name, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(ends_while_dead(killed));
+    });
+}
+
+/// Noise only adds: the shortest of three ends tells whether it waits.
+async fn ends_at_once_while_the_supervisor_is_dead() {
+    count_poisoned();
+    let mut round = 0;
+    for way in BOTH {
+        let mut shortest = DEADLINE;
+        for _ in 0..3 {
+            round += 1;
+            let (handle, _endpoints) = ready(SLOW).await;
+            assert!(eventually(DEADLINE, || {
+                handle.inject(Injection::PanicSupervisor);
+                poisoned().get("Supervisor") == Some(&(2 * round))
+            }));
+            // It is dead for a second.
+            let began = Instant::now();
+            end(&handle, way).await;
+            shortest = shortest.min(began.elapsed());
+        }
+        assert!(shortest < Duration::from_millis(400), "{way:?} took {shortest:?}");
+    }
+}
+
+#[test]
+fn an_end_waits_for_no_supervisor() {
+    alone("end_in_any_state::an_end_waits_for_no_supervisor", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(ends_at_once_while_the_supervisor_is_dead());
     });
 }
 

@@ -4,7 +4,8 @@
 use std::net::Ipv4Addr;
 
 use crate::common::{
-    Block, Ipcow, Need, Running, connect, counts, echo_tcp, echo_udp, needs, udp_client,
+    Block, DEADLINE, Ipcow, Need, Running, connect, counts, echo_tcp, echo_udp, eventually, needs,
+    refused, udp_client,
 };
 
 fn start(block: Block, injection: Option<&str>, folder: &std::path::Path) -> Running {
@@ -136,4 +137,44 @@ fn a_shortage_that_lasts_is_met_once_a_pause_and_logged_once_a_second() {
     assert!((2..=uptime / 50 + 1).contains(&met), "{met} in {uptime} ms");
     let lines = done.stderr.lines().filter(|line| line.contains("bind_resource")).count() as u64;
     assert!((1..=uptime / 1_000 + 1).contains(&lines), "{lines} lines in {uptime} ms");
+}
+
+#[test]
+fn a_socket_that_fails_each_time_it_is_served_is_quarantined_and_probed() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let (block, folder) = (Block::new(), tempfile::tempdir().expect("a folder"));
+    let sibling = format!("udp://{}:18000", block.ip(0));
+    let mut server = Ipcow::serve([format!("tcp://{}:18000", block.ip(0)), sibling])
+        .set("supervision.max_restarts=3")
+        .set("supervision.window_secs=600")
+        .set("retry.initial_backoff_ms=10")
+        .set("retry.quarantine_probe_secs=1")
+        .set("log.format=json")
+        .traced(&folder.path().join("trace"), &["trace=accept4", "inject=accept4:error=EINVAL"])
+        .start();
+    assert_eq!(server.ready().state(), "ready");
+    let quarantines = |log: &str| {
+        log.lines().filter(|line| line.contains("quarantined, probed now and then")).count()
+    };
+    let quarantined = |times: usize| {
+        let quarantined = eventually(DEADLINE, || {
+            // Whoever gets in is reset; the socket fails at the first of them.
+            let _ = std::net::TcpStream::connect(block.at(18_000));
+            quarantines(&server.stderr()) >= times
+        });
+        assert!(quarantined, "{times}: {}", server.stderr());
+    };
+    quarantined(1);
+    assert!(eventually(DEADLINE, || refused(block.at(18_000))), "its port is closed");
+    echo_udp(&udp_client(block.at(18_000)), b"its sibling serves");
+    // The probe opens it, and one more failure is one too many again.
+    quarantined(2);
+    let done = server.terminate().expect_code(0);
+    let summary = done.summary();
+    let failed = summary["errors"]["by_kind"]["listener"].as_u64().expect("a count");
+    let after_probes = quarantines(&done.stderr) as u64 - 1;
+    assert_eq!(failed, 4 + after_probes, "three restarts, and none after a probe: {summary}");
+    assert_eq!(summary["restarts"]["listeners"], 0, "nothing crashed");
 }

@@ -36,3 +36,4 @@ mod tcp_faults;
 mod tcp_sessions;
 mod threads;
 mod udp;
+mod zones;

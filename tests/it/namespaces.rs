@@ -1,9 +1,12 @@
 //! What needs a network of its own: addresses that come later, whole port ranges,
-//! wildcards on fixed ports (faults 5 and 12).
+//! wildcards on fixed ports, links that go down (faults 5, 12 and 31).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
-use crate::common::{Ipcow, Namespace, Need, connect, echo_tcp, echo_udp, needs, udp_client};
+use crate::common::{
+    Ipcow, Namespace, Need, connect, counts, echo_tcp, echo_udp, eventually, needs, udp_client,
+};
 
 #[test]
 fn an_address_that_comes_later_is_served_without_a_restart() {
@@ -29,6 +32,41 @@ fn an_address_that_comes_later_is_served_without_a_restart() {
         echo_tcp(&mut connect((later, 8_000).into()), b"it came");
         echo_udp(&udp_client((later, 8_000).into()), b"it came");
         server.terminate().expect_code(0);
+    });
+}
+
+#[test]
+fn clients_whose_link_goes_down_without_a_word_are_noticed_by_keepalive() {
+    if !needs(&[Need::Root, Need::Tool("ip")]) {
+        return;
+    }
+    let (near, far) = (Namespace::new(), Namespace::new());
+    near.ip("link add lan0 type veth peer name lan1");
+    near.give_link("lan1", &far);
+    for (namespace, link, address) in [(&near, "lan0", "10.79.0.1"), (&far, "lan1", "10.79.0.2")] {
+        namespace.ip(&format!("addr add {address}/24 dev {link}"));
+        namespace.ip(&format!("link set {link} up"));
+    }
+    near.enter(|| {
+        let mut server = Ipcow::serve(["tcp://10.79.0.1:8000"])
+            .set("session.keepalive_secs=1")
+            .set("session.idle_timeout_secs=0")
+            .start();
+        assert_eq!(server.ready().endpoints("listening"), 1);
+        let at = "10.79.0.1:8000".parse().expect("an address");
+        let baseline = server.sockets();
+        // The first have their options from a call, the others from the listening socket.
+        let mut clients: Vec<_> = (0..8).map(|_| far.enter(|| connect(at))).collect();
+        for client in &mut clients {
+            echo_tcp(client, b"here");
+        }
+        assert_eq!(server.sockets(), baseline + clients.len());
+        far.ip("link set lan1 down");
+        // Five seconds is the promise; the rest is for a machine that is busy.
+        assert!(eventually(Duration::from_secs(20), || server.sockets() == baseline));
+        let summary = server.terminate().expect_code(0).summary();
+        assert_eq!(counts(&summary, "sessions", ["closed", "failed", "forced"]), [0, 8, 0]);
+        assert_eq!(summary["errors"]["by_kind"]["session_reset"], 8, "{summary}");
     });
 }
 

@@ -124,3 +124,25 @@ fn a_rollback_is_whole_also_when_the_event_loop_takes_no_more_sockets() {
     let by_kind = counts(&summary["errors"], "by_kind", ["bind_resource", "bind_rolled_back"]);
     assert_eq!(by_kind, [1, 49], "{summary}");
 }
+
+#[test]
+fn a_chunk_that_may_roll_back_and_has_descriptors_for_a_part_of_it_opens_nothing() {
+    if !needs(&[Need::Tool("prlimit")]) {
+        return;
+    }
+    let block = Block::new();
+    let served = |policy: &str| {
+        let mut server = serve(block, policy)
+            .under(["prlimit", "--nofile=200:200"])
+            .args(["--workers", "1"])
+            .start();
+        let ready = server.ready();
+        let counts = (ready.endpoints("listening"), ready.endpoints("quarantined"));
+        server.terminate().expect_code(0);
+        counts
+    };
+    let (fits, left_out) = served("keep");
+    assert!((51..100).contains(&fits), "the second chunk fits in part: {fits}");
+    assert_eq!(fits + left_out, 100);
+    assert_eq!(served("rollback"), (50, 50));
+}

@@ -17,7 +17,7 @@ use crate::common::{
 /// read within 20 ms; what the kernel tells too early is read again a second later.
 const NOTICED: std::time::Duration = std::time::Duration::from_secs(5);
 
-fn can_run() -> bool {
+pub(crate) fn can_run() -> bool {
     needs(&[Need::Root, Need::Tool("ip")])
 }
 
@@ -26,7 +26,7 @@ fn at(ip: &str) -> SocketAddr {
 }
 
 /// The line that answers one USR1.
-fn asked(server: &Running) -> Value {
+pub(crate) fn asked(server: &Running) -> Value {
     let summaries = || -> Vec<Value> {
         let text = server.stderr();
         let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
@@ -39,7 +39,7 @@ fn asked(server: &Running) -> Value {
 }
 
 /// Waits until so many endpoints listen and so many wait.
-fn counts_become(server: &Running, listening: u64, retrying: u64) {
+pub(crate) fn counts_become(server: &Running, listening: u64, retrying: u64) {
     let mut last = Value::Null;
     let became = eventually(NOTICED, || {
         last = asked(server);
@@ -50,7 +50,7 @@ fn counts_become(server: &Running, listening: u64, retrying: u64) {
 }
 
 /// The inodes of the listening TCP and the bound UDP sockets of this namespace.
-fn sockets() -> Vec<String> {
+pub(crate) fn sockets() -> Vec<String> {
     let mut inodes = Vec::new();
     for table in ["tcp", "tcp6", "udp", "udp6"] {
         // `/proc/net` is the main thread's namespace; a test runs on another one.
@@ -68,7 +68,7 @@ fn sockets() -> Vec<String> {
 }
 
 /// The endpoints of the next `count` `recovered` events.
-fn recovered(server: &mut Running, count: usize) -> Vec<String> {
+pub(crate) fn recovered(server: &mut Running, count: usize) -> Vec<String> {
     let name = |event: Value| event["endpoint"].as_str().expect("a name").to_owned();
     let mut names: Vec<_> = (0..count).map(|_| name(server.event("recovered"))).collect();
     names.sort_unstable();

@@ -168,3 +168,19 @@ fn halves_of_pairs_beyond_the_descriptors_take_none() {
     let summary = server.terminate().expect_code(0).summary();
     assert_eq!(summary["errors"]["by_kind"]["bind_resource"], serde_json::Value::Null);
 }
+
+#[test]
+fn a_process_that_may_open_next_to_nothing_says_so_and_never_panics() {
+    if !needs(&[Need::Tool("prlimit")]) {
+        return;
+    }
+    for limit in 4..=12 {
+        let limits = format!("--nofile={limit}:{limit}");
+        let done = Ipcow::serve(["tcp://127.0.0.1:0"]).under(["prlimit", limits.as_str()]).run();
+        done.expect_refusal(69, &["RLIMIT_NOFILE"]);
+    }
+    // A soft limit alone is no obstacle: it is raised first.
+    let mut server = Ipcow::serve(["tcp://127.0.0.1:0"]).under(["prlimit", "--nofile=6:"]).start();
+    assert_eq!(server.ready().state(), "ready");
+    server.terminate().expect_code(0);
+}

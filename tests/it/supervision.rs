@@ -282,7 +282,7 @@ fn a_crash_is_in_the_log_also_when_its_thread_ends_before_anybody_hears_of_it() 
 
 async fn crash_unheard() {
     let keys = "[threads]\nworkers = 1\n[retry]\ninitial_backoff_ms = 1000\njitter = 0.0";
-    let handle = start(keys, "127.0.0.1:0x2");
+    let mut handle = start(keys, "127.0.0.1:0x2");
     let ready = handle.wait_ready().await.expect("it runs");
     let kill = |injection, actor: &str, times| {
         let killed = eventually(DEADLINE, || {
@@ -296,7 +296,9 @@ async fn crash_unheard() {
     kill(Injection::PanicListener(ready.bound[0]), "Listener", 1);
     kill(Injection::PanicWorker(WorkerId(1)), "Worker", 1);
     handle.inject(Injection::EndThread(WorkerId(1)));
-    assert!(eventually(DEADLINE, || handle.snapshot().endpoints.retrying > 0));
+    event(&mut handle, |event| *event == Event::WorkerLost(WorkerId(1))).await;
+    // Its successor opened it: what the lost thread had to say came before.
+    event(&mut handle, |event| *event == Event::Recovered(ready.bound[0])).await;
     assert!(eventually(DEADLINE, || handle.snapshot().endpoints.listening == 2));
     let summary = handle.shutdown().await.expect("it drains");
     let of = |kind| summary.errors.by_kind.get(&kind).copied().unwrap_or(0);

@@ -12,7 +12,7 @@ use crate::actors::protocol::{ListenerCrashed, Notice, PartCrashed, WorkerEnded}
 use crate::supervision::{Charge, ChunkId, Fault, FaultKind, WorkerState};
 
 impl Desk {
-    fn charge(&mut self, part: Part, now: Instant) -> Charge {
+    pub(super) fn charge(&mut self, part: Part, now: Instant) -> Charge {
         let restarts = self.crashes.entry(part).or_default();
         restarts.charge(&self.setup.policy, now, fastrand::f64())
     }
@@ -21,7 +21,11 @@ impl Desk {
         let ListenerCrashed { place, lease, panic } = crashed;
         let Some(endpoint) = orders::endpoint_at(&self.setup, place) else { return };
         let (name, kind) = (endpoint.to_string(), FaultKind::ListenerPanic);
-        if self.drain.is_some() || !self.setup.table.is_present(place, lease) {
+        let present = self.setup.table.is_present(place, lease);
+        if !present {
+            self.refuse_late("the crash of a listener");
+        }
+        if self.drain.is_some() || !present {
             return self.report_crash("listener", name, kind, panic, None);
         }
         let fault = Fault::without_errno(kind);
@@ -53,6 +57,9 @@ impl Desk {
             slot.greeted = true;
             slot.state = WorkerState::Idle;
         }
+        if !present {
+            self.refuse_late("the end of a Worker");
+        }
         if draining || !present {
             let (name, kind) = (worker.to_string(), FaultKind::WorkerPanic);
             return self.report_crash("worker", name, kind, panic, None);
@@ -83,7 +90,7 @@ impl Desk {
     }
 
     /// Tells of a quarantine, after the crash that was one too many.
-    fn tell_exhausted(&self, charge: Charge, name: String) {
+    pub(super) fn tell_exhausted(&self, charge: Charge, name: String) {
         if matches!(charge, Charge::Exhausted { .. }) {
             self.tell(Event::Quarantined(name));
         }
@@ -106,16 +113,26 @@ impl Desk {
     /// A worker's thread has ended: its sessions are gone, its sockets are
     /// kept by the table, and others open them.
     pub(super) fn thread_lost(&mut self, index: usize, now: Instant) {
+        self.epochs += 1;
         let slot = &mut self.slots[index];
         let worker = slot.id;
+        // Of no Worker: what those of the lost thread still say is late.
+        slot.epoch = self.epochs;
         slot.thread = None;
         slot.addr = None;
         slot.state = WorkerState::Idle;
         slot.silent_since = None;
+        slot.hung = false;
         slot.drained = true;
+        let poisoned = slot.poisoned.take();
+        self.publish_hung();
         if self.drain.is_some() {
             self.check_drained();
             return;
+        }
+        // No successor will say what of it was opened: nothing of it lives.
+        if let Some((chunk, probe)) = poisoned {
+            self.quarantine_chunk(chunk, probe, now);
         }
         if let Some(lease) = self.setup.table.lease_of(worker) {
             let _present = self.setup.table.revoke(lease, now);

@@ -13,12 +13,12 @@ const AGAIN: Duration = Duration::from_millis(250);
 impl Desk {
     /// Does everything that is due.
     pub(crate) fn advance(&mut self, now: Instant) {
+        self.check_hearts(now);
         if self.drain.is_some() {
-            self.check_hearts(now);
-            self.check_deadline(now);
+            // One that hangs is waited for no longer.
+            self.check_drained();
             return;
         }
-        self.check_hearts(now);
         self.start_workers(now);
         self.resend(now);
         if !self.awaits_verdict && self.paused_until.is_none_or(|until| until <= now) {
@@ -28,32 +28,30 @@ impl Desk {
         }
         self.follow_orders(now);
         self.publish();
-        if self.begun && self.setup.table.undecided() == 0
-            || self.ready_at.is_some_and(|due| due <= now)
-        {
+        if self.setup.table.undecided() == 0 || self.ready_at.is_some_and(|due| due <= now) {
             self.ready_at = None;
             self.announce();
         }
     }
 
     /// When something will be due next.
-    pub(crate) fn next_wake(&self) -> Option<Instant> {
-        if let Some(drain) = &self.drain {
-            return [drain.deadline, self.heartbeat_at].into_iter().flatten().min();
+    pub(crate) fn next_wake(&self) -> Instant {
+        if self.drain.is_some() {
+            return self.heartbeat_at;
         }
         let due = || self.paused_until.or_else(|| self.setup.table.next_due());
         let table = if self.awaits_verdict { None } else { due() };
-        let orders = self.orders.next_wake();
-        let own = [table, self.resend_at, self.ready_at, self.heartbeat_at, orders];
+        let own = [table, self.resend_at, self.ready_at, self.orders.next_wake()];
         let starting =
             self.slots.iter().filter(|slot| slot.thread.is_some() && slot.addr.is_none());
-        own.into_iter().chain(starting.map(|slot| slot.restart_at)).flatten().min()
+        let all = own.into_iter().chain(starting.map(|slot| slot.restart_at)).flatten();
+        all.fold(self.heartbeat_at, Instant::min)
     }
 
     /// Gives the next ready chunks to the workers that are free. Waits for the
     /// first Worker of every thread, so that all take part from the start.
     fn dispatch(&mut self, now: Instant) {
-        if !self.begun || self.slots.iter().any(|slot| slot.is_starting()) {
+        if self.slots.iter().any(|slot| slot.is_starting()) {
             return;
         }
         for index in 0..self.slots.len() {

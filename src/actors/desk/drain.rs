@@ -3,27 +3,21 @@
 //! Speaks to threads and not to Workers: a Worker may be dead or in
 //! quarantine while its listeners and sessions live.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Desk;
 use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::Outcomes;
 use crate::supervision::{DrainReport, Lease, WorkerId};
 
-/// A drain under way.
-pub(super) struct Drain {
-    report: DrainReport,
-    pub(super) deadline: Option<Instant>,
-}
-
 impl Desk {
-    /// Closes every listener and lets sessions end.
-    pub(crate) fn begin_drain(&mut self, timeout: Option<Duration>, now: Instant) {
+    /// Closes every listener and lets sessions end. The service does this, so
+    /// that it waits for no Supervisor.
+    pub(crate) fn begin_drain(&mut self) {
         if self.drain.is_some() {
             return;
         }
-        let deadline = timeout.map(|timeout| now + timeout);
-        self.drain = Some(Drain { report: self.describe(), deadline });
+        self.drain = Some(self.describe());
         // The table's share of each socket goes first: a thread that closes
         // its own then really closes the port.
         self.setup.table.close();
@@ -40,7 +34,7 @@ impl Desk {
     /// What was there when the drain began, as far as is known by now: a chunk
     /// that was being opened is reported after that.
     pub(crate) fn drain_report(&self) -> DrainReport {
-        self.drain.as_ref().map_or_else(|| self.describe(), |drain| drain.report.clone())
+        self.drain.clone().unwrap_or_else(|| self.describe())
     }
 
     /// A report that was on its way when the drain began: it tells what was
@@ -50,10 +44,10 @@ impl Desk {
         let (endpoints, chunks) =
             (self.setup.table.endpoint_counts(), self.setup.table.chunk_counts());
         let failures = self.failures();
-        if let Some(drain) = self.drain.as_mut().filter(|_| taken) {
-            drain.report.endpoints = endpoints;
-            drain.report.chunks = chunks;
-            drain.report.failures = failures;
+        if let Some(report) = self.drain.as_mut().filter(|_| taken) {
+            report.endpoints = endpoints;
+            report.chunks = chunks;
+            report.failures = failures;
         }
     }
 
@@ -73,18 +67,16 @@ impl Desk {
         self.check_drained();
     }
 
-    /// Tells the service when the last thread is empty.
+    /// Tells the service when all that can end has ended: when each thread is
+    /// empty but those that hang, of which nothing more can be expected.
     pub(super) fn check_drained(&self) {
-        if self.drain.is_some() && self.slots.iter().all(|slot| slot.drained) {
-            self.setup.drained.send_replace(true);
+        let over = self.slots.iter().all(|slot| slot.drained || slot.hung);
+        if self.drain.is_none() || !over || *self.setup.drained.borrow() {
+            return;
         }
-    }
-
-    /// Ends a drain whose deadline has passed.
-    pub(super) fn check_deadline(&self, now: Instant) {
-        let deadline = self.drain.as_ref().and_then(|drain| drain.deadline);
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            self.setup.drained.send_replace(true);
+        for slot in self.slots.iter().filter(|slot| !slot.drained) {
+            tracing::error!(worker = %slot.id, "the drain ends without a worker that hangs");
         }
+        self.setup.drained.send_replace(true);
     }
 }

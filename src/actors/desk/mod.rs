@@ -34,10 +34,9 @@ use crate::plan::reach::LocalRoutes;
 use crate::plan::resources::{Demand, FdBudget};
 use crate::spec::Endpoint;
 use crate::supervision::{
-    Board, ChunkId, ChunkTable, Coverage, Meters, Place, Ready, RestartCounters, RestartPolicy,
-    Restarts, WorkerId, WorkerState,
+    Board, ChunkId, ChunkTable, Coverage, DrainReport, Meters, Place, Ready, RestartCounters,
+    RestartPolicy, Restarts, WorkerId, WorkerState,
 };
-use drain::Drain;
 use operate::Orders;
 pub(crate) use replan::rollback_runs;
 use slot::WorkerSlot;
@@ -131,8 +130,6 @@ pub(crate) struct Setup {
 pub(crate) struct Desk {
     pub(super) setup: Setup,
     slots: Vec<WorkerSlot>,
-    /// Chunks are stacked and may be given out.
-    begun: bool,
     /// Counts Workers, so that no two are taken for one.
     epochs: u64,
     /// A shortage was met and not judged: nothing is leased until then.
@@ -142,32 +139,34 @@ pub(crate) struct Desk {
     /// When failures that found the error log's mailbox full are sent again.
     resend_at: Option<Instant>,
     ready_at: Option<Instant>,
-    heartbeat_at: Option<Instant>,
+    heartbeat_at: Instant,
     crashes: HashMap<Part, Restarts>,
-    drain: Option<Drain>,
+    /// What was there when the drain under way began.
+    drain: Option<DrainReport>,
     orders: Orders,
     /// How many of the plan's groups are configured; the others were added live.
     configured: usize,
 }
 
 impl Desk {
-    pub(crate) fn new(setup: Setup) -> Self {
+    /// A desk whose chunks are stacked: they are given out once workers are there.
+    pub(crate) fn new(mut setup: Setup, now: Instant) -> Self {
+        setup.table.stack_all();
         let configured = setup.endpoints.groups().len();
         let slots = (1..).take(setup.shares.len()).map(|id| WorkerSlot::new(WorkerId(id)));
         Self {
             slots: slots.collect(),
-            setup,
-            begun: false,
             epochs: 0,
             awaits_verdict: false,
             paused_until: None,
             resend_at: None,
-            ready_at: None,
-            heartbeat_at: None,
+            ready_at: setup.wait.map(|wait| now + wait),
+            heartbeat_at: now + slot::HEARTBEAT,
             crashes: HashMap::new(),
             drain: None,
             orders: Orders::default(),
             configured,
+            setup,
         }
     }
 
@@ -184,17 +183,6 @@ impl Desk {
                 None => Some(now),
             };
         }
-    }
-
-    /// Stacks the chunks; from here on they are given out.
-    pub(crate) fn begin(&mut self, now: Instant) {
-        if self.begun {
-            return;
-        }
-        self.begun = true;
-        self.setup.table.stack_all();
-        self.ready_at = self.setup.wait.map(|wait| now + wait);
-        self.heartbeat_at = Some(now + slot::HEARTBEAT);
     }
 
     /// A Supervisor begins: what its predecessor was about to do when it died
@@ -220,3 +208,6 @@ impl Desk {
         let _slow_reader = self.setup.events.try_send(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::Desk;
+use super::{Desk, Part};
 use crate::actors::orders;
 use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, ListenerFailed, Outcomes};
 use crate::net::bind::Bound;
-use crate::supervision::{ChunkId, FaultClass, Lease, Outcome, Place, Verdict, WorkerState};
+use crate::supervision::{
+    Charge, ChunkId, Fault, FaultClass, FaultKind, Lease, Outcome, Place, Verdict, WorkerState,
+};
 
 /// Pause before failures that found the error log's mailbox full are sent again.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -34,16 +36,23 @@ impl Desk {
                 self.check_addresses(&opened);
                 self.send_failures(lease.chunk, now);
             }
-            Err(refused) => tracing::warn!(%refused, ?lease, "a report was refused"),
+            Err(refused) => tracing::debug!(%refused, ?lease, "a late report was refused"),
         }
     }
 
     pub(crate) fn listener_failed(&mut self, failed: ListenerFailed, now: Instant) {
         let ListenerFailed { place, lease, fault } = failed;
-        if self.setup.table.is_present(place, lease)
-            && self.setup.table.listener_lost(place, fault).is_ok()
-        {
+        if !self.setup.table.is_present(place, lease) {
+            return self.refuse_late("the failure of a listener");
+        }
+        if fault.kind == FaultKind::AddressLost {
+            let _not_served = self.setup.table.address_moved(place, fault, now);
+        } else if self.setup.table.listener_lost(place, fault).is_ok() {
+            // Opening it succeeds each time: its attempts would never be used up.
+            let charge = self.charge(Part::Endpoint(place), now);
             self.send_failures(place.chunk, now);
+            let name = orders::endpoint_at(&self.setup, place).map(|endpoint| endpoint.to_string());
+            self.tell_exhausted(charge, name.unwrap_or_default());
         }
     }
 
@@ -55,6 +64,12 @@ impl Desk {
                 self.paused_until = self.paused_until.max(Some(now + delay));
             }
         }
+    }
+
+    /// Counts a report of a lease or a Worker that was replaced meanwhile.
+    pub(super) fn refuse_late(&mut self, report: &'static str) {
+        self.setup.table.count_late();
+        tracing::debug!(report, "a late report was refused");
     }
 
     /// The error log that was asked is gone: asks its successor.
@@ -77,12 +92,20 @@ impl Desk {
         }
     }
 
+    /// What the restart intensity says of an endpoint whose listening socket failed.
+    fn standing(&self, place: Place, fault: Fault, now: Instant) -> Option<Charge> {
+        let restarts = self.crashes.get(&Part::Endpoint(place))?;
+        let failed = fault.kind == FaultKind::Listener;
+        failed.then(|| restarts.standing(&self.setup.policy, now, fastrand::f64()))
+    }
+
     /// Puts a chunk's new failures to the error log; after a while, when its
     /// mailbox is full.
     fn send_failures(&mut self, chunk: ChunkId, now: Instant) {
         let named = self.setup.table.unjudged(chunk).filter_map(|(place, fault, attempts)| {
             let endpoint = orders::endpoint_at(&self.setup, place)?;
-            Some(Failure { place, endpoint, fault, attempts })
+            let charge = self.standing(place, fault, now);
+            Some(Failure { place, endpoint, fault, attempts, charge })
         });
         let failures: Vec<_> = named.collect();
         if failures.is_empty() || self.drain.is_some() {

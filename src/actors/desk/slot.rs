@@ -91,8 +91,7 @@ impl Desk {
     pub(crate) fn worker_started(&mut self, started: WorkerStarted, now: Instant) {
         let WorkerStarted { worker, epoch, addr, adopted } = started;
         let Some(slot) = self.slot_mut(worker).filter(|slot| slot.epoch == epoch) else {
-            tracing::warn!(%worker, epoch, "a Worker of an old epoch reported");
-            return;
+            return self.refuse_late("the start of a Worker");
         };
         slot.addr = Some(addr);
         slot.greeted = true;
@@ -127,10 +126,10 @@ impl Desk {
 
     /// Asks every Worker whether it runs, and looks for threads that ended.
     pub(super) fn check_hearts(&mut self, now: Instant) {
-        if self.heartbeat_at.is_none_or(|due| due > now) {
+        if self.heartbeat_at > now {
             return;
         }
-        self.heartbeat_at = Some(now + HEARTBEAT);
+        self.heartbeat_at = now + HEARTBEAT;
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             if slot.thread.as_ref().is_some_and(|thread| !thread.alive()) {
@@ -160,7 +159,7 @@ impl Desk {
         }
     }
 
-    fn publish_hung(&self) {
+    pub(super) fn publish_hung(&self) {
         let hung = self.slots.iter().filter(|slot| slot.hung).count();
         self.setup.board.publish_hung(hung as u64);
     }

@@ -30,6 +30,7 @@ impl Desk {
     pub(super) fn publish(&self) {
         let table = &self.setup.table;
         self.setup.board.publish(table.endpoint_counts(), table.chunk_counts());
+        self.setup.board.publish_late(table.refused());
     }
 
     /// Tells the error log, or its successor; counts what does not fit.

@@ -87,10 +87,11 @@ impl Book {
     ) -> FailuresJudged {
         let mut groups: BTreeMap<(Fault, &str), Vec<Endpoint>> = BTreeMap::new();
         let mut verdicts = Vec::with_capacity(order.failures.len());
-        for Failure { place, endpoint, fault, attempts } in &order.failures {
+        for Failure { place, endpoint, fault, attempts, charge } in &order.failures {
             self.count(fault.kind);
             // One draw for the batch: what failed together is retried together.
-            let verdict = self.policy.judge(*fault, *attempts, chance);
+            let verdict =
+                charge.map_or_else(|| self.policy.judge(*fault, *attempts, chance), Verdict::from);
             groups.entry((*fault, outlook(verdict))).or_default().push(*endpoint);
             verdicts.push((*place, verdict));
         }

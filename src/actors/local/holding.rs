@@ -52,7 +52,7 @@ impl WorkerLocal {
 /// Tells a session that it was cut. A full mailbox is told again at the next tick.
 pub(super) fn tell_cut(entry: &SessionEntry) {
     if let Some(cut) = entry.cut.get()
-        && entry.addr.try_send(cut).is_ok()
+        && entry.session.tell(cut)
     {
         entry.cut.set(None);
     }

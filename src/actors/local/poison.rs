@@ -25,7 +25,7 @@ impl WorkerLocal {
     pub(crate) fn poison_session(&self, peer: SocketAddr) {
         for (_, entry) in self.sessions.borrow().iter() {
             if entry.peer == peer {
-                let _gone = entry.addr.try_send(Poison);
+                entry.session.tell(Poison);
             }
         }
     }
@@ -46,7 +46,7 @@ impl WorkerLocal {
         if !listener && !sessions.is_empty() {
             let nth = fastrand::usize(..sessions.len());
             if let Some((_, entry)) = sessions.iter().nth(nth) {
-                let _gone = entry.addr.try_send(Poison);
+                entry.session.tell(Poison);
             }
             return;
         }

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 
 use tokio::time::{Instant, sleep};
 
+use super::shortage::{Shortage, Turn};
 use super::*;
 use crate::net::bind::{self, BindOptions};
 use crate::spec::{Address, Endpoint, Port, Protocol};
@@ -28,13 +30,22 @@ impl Accept for Fake {
 
 /// Runs the loop as a listener does, and notes when each connection was taken.
 async fn taken_at(script: &[i32]) -> (Vec<u128>, usize) {
-    let mut accepting = AcceptLoop::new(Fake(script.iter().copied().collect()));
+    let mut source = Fake(script.iter().copied().collect());
+    let shortage = Rc::new(Shortage::default());
+    let mut turn = Turn::new(Rc::clone(&shortage));
     let (begin, mut taken, mut lost) = (Instant::now(), Vec::new(), 0);
-    while !accepting.source().0.is_empty() {
-        match poll_fn(|cx| accepting.poll_step(cx, 0.0)).await {
-            Step::Taken(()) => taken.push(begin.elapsed().as_millis()),
+    while !source.0.is_empty() {
+        poll_fn(|cx| turn.poll(cx)).await;
+        match poll_fn(|cx| poll_step(&mut source, cx)).await {
+            Step::Taken(()) => {
+                turn.succeeded();
+                taken.push(begin.elapsed().as_millis());
+            }
             Step::Lost(_) => lost += 1,
-            Step::Pause { wait, .. } => sleep(wait).await,
+            Step::NoRoom(_) => {
+                sleep(turn.refused(0.0).expect("it is the only one")).await;
+                shortage.over();
+            }
             Step::Broken(error) => panic!("a socket that works was given up: {error}"),
         }
     }
@@ -81,9 +92,9 @@ fn every_error_that_the_manual_names_is_classified() {
 
 #[test]
 fn a_socket_of_no_use_is_said_to_be_broken() {
-    let mut accepting = AcceptLoop::new(Fake(VecDeque::from([libc::EBADF])));
+    let mut source = Fake(VecDeque::from([libc::EBADF]));
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    assert!(matches!(accepting.poll_step(&mut cx, 0.0), Poll::Ready(Step::Broken(_))));
+    assert!(matches!(poll_step(&mut source, &mut cx), Poll::Ready(Step::Broken(_))));
 }
 
 fn listener() -> Bound {
@@ -97,7 +108,7 @@ fn listener() -> Bound {
 
 #[tokio::test]
 async fn a_connection_is_taken_with_its_peer_and_never_blocks() {
-    let mut acceptor = Acceptor::new(listener()).expect("a registration");
+    let mut acceptor = Acceptor::new(listener(), StreamOptions::new(None)).expect("a registration");
     let mut client = TcpStream::connect(acceptor.bound().local_addr()).expect("a connection");
     let (mut session, peer) =
         std::future::poll_fn(|cx| acceptor.poll_accept(cx)).await.expect("a session");
@@ -113,10 +124,11 @@ async fn a_connection_is_taken_with_its_peer_and_never_blocks() {
 #[tokio::test]
 async fn a_listener_that_is_registered_again_serves_what_waited_in_the_backlog() {
     let bound = listener();
-    let acceptor = Acceptor::new(bound.clone()).expect("a registration");
+    let acceptor = Acceptor::new(bound.clone(), StreamOptions::new(None)).expect("a registration");
     drop(acceptor);
     let client = TcpStream::connect(bound.local_addr()).expect("the backlog");
-    let mut acceptor = Acceptor::new(bound).expect("a second registration");
+    let mut acceptor =
+        Acceptor::new(bound, StreamOptions::new(None)).expect("a second registration");
     let (_session, peer) =
         std::future::poll_fn(|cx| acceptor.poll_accept(cx)).await.expect("a session");
     assert_eq!(peer, client.local_addr().expect("its address"));
@@ -124,7 +136,7 @@ async fn a_listener_that_is_registered_again_serves_what_waited_in_the_backlog()
 
 #[tokio::test]
 async fn the_backlog_is_emptied_without_waiting() {
-    let acceptor = Acceptor::new(listener()).expect("a registration");
+    let acceptor = Acceptor::new(listener(), StreamOptions::new(None)).expect("a registration");
     assert!(acceptor.try_accept().expect("no failure").is_none());
     let address = acceptor.bound().local_addr();
     let clients: Vec<_> = (0..5).map(|_| TcpStream::connect(address).expect("a client")).collect();
@@ -141,7 +153,10 @@ async fn a_socket_that_does_not_listen_is_classified_as_of_no_use() {
     let address = Address::from(Ipv4Addr::LOCALHOST);
     let endpoint = Endpoint { protocol: Protocol::Tcp, address, port: Port::Ephemeral(0) };
     let options = BindOptions { freebind: false, backlog: 8, receive_buffer: None };
-    let acceptor = Acceptor::new(bind::bind(&endpoint, &options).expect("a free port"));
+    let acceptor = Acceptor::new(
+        bind::bind(&endpoint, &options).expect("a free port"),
+        StreamOptions::new(None),
+    );
     let error = acceptor.expect("a registration").try_accept().expect_err("it does not listen");
     assert_eq!(error.raw_os_error().map(classify), Some(AcceptClass::Fatal));
 }

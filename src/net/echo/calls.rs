@@ -4,13 +4,17 @@
 //! also when the session fails. Never decides what a read means.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Reads (and interrupted calls) after which a session lets its neighbours run.
 const READS_A_POLL: u32 = 16;
+
+/// Bytes after which it does so, however few reads they took: as many as one
+/// read can bring.
+const BYTES_A_POLL: usize = super::MOST_UNSENT;
 
 /// What a session moved, in bytes; [`super::Pump::poll`] adds to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +50,7 @@ impl Io<'_, '_> {
                 Ok(()) => {
                     let read = buffer.filled().len();
                     self.tally.read += read as u64;
+                    self.budget.bytes = self.budget.bytes.saturating_sub(read);
                     return Poll::Ready(Ok(read));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -93,27 +98,30 @@ impl Io<'_, '_> {
     }
 }
 
-/// Counts down to the moment when a session lets its neighbours run.
-pub(super) struct Budget(u32);
+/// What is left of a session's turn.
+pub(super) struct Budget {
+    reads: u32,
+    bytes: usize,
+}
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(READS_A_POLL)
+        Self { reads: READS_A_POLL, bytes: BYTES_A_POLL }
     }
 }
 
 impl Budget {
-    /// Spends one; when none is left, asks to be polled again and says `Pending`.
-    fn poll_spend(&mut self, cx: &Context<'_>) -> Poll<()> {
-        match self.0.checked_sub(1) {
-            Some(rest) => {
-                self.0 = rest;
-                Poll::Ready(())
-            }
-            None => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
+    /// Spends a read; when the turn is over, asks to be polled again, after the
+    /// others, and says `Pending`.
+    fn poll_spend(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.reads == 0 || self.bytes == 0 {
+            // A task that woke itself would be polled again, up to 61 times in
+            // a row, before its runtime looks for other sockets' input. This
+            // wakes it when the runtime has looked.
+            let _resumed = pin!(tokio::task::yield_now()).poll(cx);
+            return Poll::Pending;
         }
+        self.reads -= 1;
+        Poll::Ready(())
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::str::FromStr;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -134,6 +135,21 @@ fn sysctl<T: FromStr>(name: &str) -> Option<T> {
 /// The single number in `/proc/sys/NAME`.
 pub(super) fn sys_number<T: FromStr>(name: &str) -> Option<T> {
     fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
+}
+
+/// Makes sure that the few descriptors can be had which every runtime needs: tokio
+/// panics where its pipe for signals cannot be opened.
+///
+/// # Errors
+/// What socketpair(2) says: EMFILE, ENFILE.
+pub(crate) fn spare_descriptors() -> io::Result<()> {
+    // An event loop takes three, the pipe two, and each loop that reads it one.
+    let _eight = [pair()?, pair()?, pair()?, pair()?];
+    Ok(())
+}
+
+fn pair() -> io::Result<(UnixStream, UnixStream)> {
+    UnixStream::pair()
 }
 
 #[cfg(test)]

@@ -10,14 +10,16 @@ pub(crate) mod netlink;
 mod resolver;
 mod sockets;
 mod threads;
+mod zones;
 
 use crate::plan::facts::HostFacts;
 use crate::plan::reach::LocalRoutes;
 use crate::spec::Protocol;
 
 pub(crate) use holders::find as holders;
-pub(crate) use limits::{grow_descriptor_table, limits, raise_nofile};
+pub(crate) use limits::{grow_descriptor_table, limits, raise_nofile, spare_descriptors};
 pub(crate) use resolver::SystemResolver;
+pub(crate) use zones::Zones;
 
 /// The machine as it is now. What cannot be read counts as harmless: a plan
 /// that says too little is better than none, and opening tells the rest.

@@ -4,6 +4,8 @@
 //! on serving it: the table changes what it says of the endpoint, never who
 //! owns it.
 
+use std::time::Instant;
+
 use super::{ChunkTable, Place, Refused, index};
 use crate::supervision::failure::Fault;
 use crate::supervision::states::EndpointState;
@@ -38,11 +40,34 @@ impl<S> ChunkTable<S> {
         Ok(())
     }
 
+    /// The address is back on an interface that the socket does not hear, and the
+    /// listener has closed it: the endpoint is opened anew, from `due` on. No
+    /// attempt is charged, and no verdict asked for.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is no such endpoint or nobody serves it.
+    pub fn address_moved(
+        &mut self,
+        place: Place,
+        fault: Fault,
+        due: Instant,
+    ) -> Result<(), Refused> {
+        if self.end_closing(place) {
+            return Ok(());
+        }
+        let row = self.served_mut(place)?;
+        row.let_go(fault, Some(due));
+        row.socket = None;
+        self.set_state(place, EndpointState::Retrying);
+        self.follow(place.chunk);
+        self.schedule(Some(due), place.chunk);
+        Ok(())
+    }
+
     fn refuse_unless(&mut self, place: Place, expected: EndpointState) -> Result<(), Refused> {
         let chunk = self.chunks.get(index(place.chunk)).ok_or(Refused::Unknown(place))?;
         let row = chunk.rows.get(place.slot as usize).ok_or(Refused::Unknown(place))?;
         if row.state != expected {
-            self.refused += 1;
             return Err(Refused::NotServed(place));
         }
         Ok(())

@@ -36,6 +36,7 @@ impl<S> ChunkTable<S> {
         if self.end_closing(place) {
             return Ok(());
         }
+        self.count_if_late(place);
         let row = self.served_mut(place)?;
         row.let_go(fault, Some(due));
         row.restarts = row.restarts.saturating_add(1);

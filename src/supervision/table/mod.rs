@@ -64,7 +64,7 @@ pub enum Outcome<S> {
     Deferred,
 }
 
-/// A report that the table did not take. Nothing changed.
+/// A call that the table did not take. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The chunk's state does not allow it: as a rule, a stale lease.
@@ -145,10 +145,17 @@ impl<S> ChunkTable<S> {
         table
     }
 
-    /// Quarantines every endpoint from index `first` of the plan on, for good.
+    /// Quarantines every endpoint from index `first` of the plan on, for good;
+    /// what is opened all or nothing with the first of them goes with it.
     pub fn quarantine_from(&mut self, first: u64, fault: Fault) {
+        let Place { chunk, slot } = self.place(first);
+        let slot = slot as usize;
+        let unit = self.rollback_slots(chunk).into_iter().find(|unit| unit.contains(&slot));
+        let begins = unit.and_then(|unit| unit.first().copied()).unwrap_or(slot);
+        let first = first - (slot - begins) as u64;
         let total = self.places.len() as u64;
-        for place in (first..total).map(|index| self.place(index)).collect::<Vec<_>>() {
+        for index in first..total {
+            let place = self.place(index);
             if let Some(row) = self.row_mut(place) {
                 row.fail(fault);
                 self.set_state(place, EndpointState::Quarantined);
@@ -270,13 +277,7 @@ impl<S> ChunkTable<S> {
     fn apply(&mut self, id: ChunkId, event: ChunkEvent) -> Result<(), Refused> {
         let unknown = Refused::Unknown(Place { chunk: id, slot: 0 });
         let chunk = self.chunks.get_mut(index(id)).ok_or(unknown)?;
-        let next = match chunk.state.on(event) {
-            Ok(next) => next,
-            Err(illegal) => {
-                self.refused += 1;
-                return Err(illegal.into());
-            }
-        };
+        let next = chunk.state.on(event)?;
         *self.states.of(chunk.state) -= 1;
         *self.states.of(next) += 1;
         chunk.state = next;

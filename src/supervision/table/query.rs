@@ -226,7 +226,7 @@ impl<S> ChunkTable<S> {
         self.undecided
     }
 
-    /// Reports that were refused so far.
+    /// Reports that were refused so far because they came too late.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused

@@ -64,6 +64,7 @@ impl<S> ChunkTable<S> {
         if self.end_closing(place) {
             return Ok(());
         }
+        self.count_if_late(place);
         let row = self.served_mut(place)?;
         row.let_go(fault, None);
         row.socket = None;
@@ -114,6 +115,19 @@ impl<S> ChunkTable<S> {
         })
     }
 
+    /// Counts a report that its receiver refused itself: of a lease or a worker
+    /// that is not the present one.
+    pub const fn count_late(&mut self) {
+        self.refused += 1;
+    }
+
+    /// Counts the report of a listener that nobody knows of any more.
+    pub(super) fn count_if_late(&mut self, place: Place) {
+        if self.row_mut(place).is_some_and(|row| row.owner.is_none()) {
+            self.count_late();
+        }
+    }
+
     /// The row of an endpoint that somebody serves.
     pub(super) fn served_mut(&mut self, place: Place) -> Result<&mut Row<S>, Refused> {
         let Some(chunk) = self.chunks.get_mut(index(place.chunk)) else {
@@ -121,7 +135,6 @@ impl<S> ChunkTable<S> {
         };
         let row = chunk.rows.get_mut(place.slot as usize).ok_or(Refused::Unknown(place))?;
         if row.owner.is_none() {
-            self.refused += 1;
             return Err(Refused::NotServed(place));
         }
         Ok(row)

@@ -246,6 +246,22 @@ fn a_late_verdict_leaves_an_endpoint_alone_that_listens_meanwhile() {
 }
 
 #[test]
+fn an_all_or_nothing_run_that_fits_only_in_part_is_left_out_whole() {
+    let now = Instant::now();
+    let fault = Fault::without_errno(FaultKind::FdLimit);
+    // A run over three chunks of four; the budget ends in the second of them.
+    for (budget, opened) in [(1, 1), (2, 2), (3, 2), (4, 4), (6, 4), (8, 8), (10, 8), (11, 11)] {
+        let mut table = ChunkTable::new(12, 4, vec![Range { start: 2, end: 11 }]);
+        table.quarantine_from(budget, fault);
+        table.stack_all();
+        let given: Vec<_> = (0..3).map(|_| open_next(&mut table, &[], now).slots.len()).collect();
+        assert_eq!(given.iter().sum::<usize>(), opened, "{budget} fit: {given:?}");
+        let left_out = table.endpoint_counts().quarantined;
+        assert_eq!((left_out, table.undecided()), (12 - opened as u64, 0));
+    }
+}
+
+#[test]
 fn what_the_fd_budget_leaves_out_is_decided_and_never_opened() {
     let now = Instant::now();
     let mut table = ChunkTable::new(6, 2, Vec::new());

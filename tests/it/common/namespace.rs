@@ -4,6 +4,7 @@
 //! left behind, whatever ends the test.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -38,6 +39,12 @@ impl Namespace {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
+    }
+
+    /// Moves one of this namespace's links to another.
+    pub(crate) fn give_link(&self, link: &str, to: &Self) {
+        let there = format!("/proc/{}/fd/{}", std::process::id(), to.handle.as_raw_fd());
+        self.ip(&format!("link set {link} netns {there}"));
     }
 
     /// Runs `ip` with these words.

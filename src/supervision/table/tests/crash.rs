@@ -204,6 +204,22 @@ fn an_address_that_leaves_and_returns_changes_no_owner() {
 }
 
 #[test]
+fn an_address_that_moved_to_another_interface_is_bound_anew_and_costs_no_attempt() {
+    let now = Instant::now();
+    let mut table = open_chunk(2, now);
+    table.address_lost(at(0), away()).expect("it listens");
+    table.address_moved(at(0), away(), now).expect("it is served");
+    assert_eq!((table.held(at(0)), table.served_under(at(0))), ((80, None), None));
+    assert_eq!((table.unjudged(ChunkId(1)).count(), table.endpoint_counts().listening), (0, 1));
+    assert!(table.address_moved(at(0), away(), now).is_err(), "told twice");
+    table.wake(now);
+    let leased = table.lease_next(B, now).expect("due at once");
+    let recovered = table.finish(leased.lease, [(0, opened())], now);
+    assert_eq!((leased.slots, recovered), (vec![0], Ok(vec![at(0)])));
+    assert_eq!(table.state(ChunkId(1)), Some(ChunkState::Completed));
+}
+
+#[test]
 fn a_listener_that_waits_for_its_address_is_never_leased_with_its_run() {
     let now = Instant::now();
     let mut table = ChunkTable::new(3, 3, vec![Range { start: 0, end: 3 }]);
@@ -228,7 +244,7 @@ fn an_endpoint_that_was_quarantined_for_crashing_is_not_leased_with_its_run() {
 }
 
 #[test]
-fn a_refused_call_changes_nothing_and_is_counted() {
+fn a_refused_call_changes_nothing_and_is_counted_where_it_is_a_late_report() {
     let now = Instant::now();
     let mut table = table(4, 2);
     open_next(&mut table, &[1], now);
@@ -244,7 +260,7 @@ fn a_refused_call_changes_nothing_and_is_counted() {
     assert!(table.retry_chunk_at(stale, now).is_err());
     assert!(table.adopt(stale, [(1, opened())], now).is_err());
     assert!(table.revoke(stale, now).is_err());
-    assert_eq!((facts(&table), table.refused()), (before.clone(), 12));
+    assert_eq!((facts(&table), table.refused()), (before.clone(), 6));
     for place in [at(7), Place { chunk: ChunkId(9), slot: 0 }] {
         assert!(table.listener_crashed(place, crash(), now).is_err());
         assert!(table.address_lost(place, away()).is_err());

@@ -1,0 +1,85 @@
+//! A session's place in the counters, its seat, and its place in the error log.
+//!
+//! Never decides how a session ends: it is told, or nobody was left to say.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::Served;
+use crate::actors::admission::Seat;
+use crate::actors::local::WorkerLocal;
+use crate::actors::protocol::SessionFailed;
+use crate::net::echo::End;
+use crate::supervision::{Fault, FaultKind, SessionEnd};
+
+/// A session's entry in the counters: written when it opens, closed on drop.
+pub(super) struct Books {
+    pub(super) local: Rc<WorkerLocal>,
+    pub(super) served: Served,
+    peer: SocketAddr,
+    key: usize,
+    /// How it ended; `None` when it was dropped from outside.
+    pub(super) end: Option<End>,
+    /// An operator cut it off.
+    pub(super) cut: bool,
+    _seat: Seat,
+}
+
+impl Books {
+    pub(super) fn open(
+        local: Rc<WorkerLocal>,
+        key: usize,
+        served: Served,
+        peer: SocketAddr,
+        seat: Seat,
+    ) -> Self {
+        local.share.counters.session_accepted();
+        local.share.gauge.enter();
+        served.meter.session_accepted(peer, local.stamp());
+        Self { local, served, peer, key, end: None, cut: false, _seat: seat }
+    }
+
+    /// What the books say of the session, and the failure to report.
+    fn verdict(&self, panicked: bool) -> (SessionEnd, Option<Fault>) {
+        let failed = |kind| (SessionEnd::Failed, Some(Fault::without_errno(kind)));
+        if panicked {
+            return failed(FaultKind::SessionPanic);
+        }
+        match self.end {
+            Some(End::Eof | End::Terminated | End::Idle | End::Lifetime | End::Drain) => {
+                (SessionEnd::Closed, None)
+            }
+            Some(End::WriteTimeout) => failed(FaultKind::SessionWriteTimeout),
+            Some(End::Reset { errno, .. }) => {
+                let errno = errno.unwrap_or(0);
+                (SessionEnd::Failed, Some(Fault { kind: FaultKind::SessionReset, errno }))
+            }
+            None if self.cut || self.local.share.ending.load(Ordering::Acquire) => {
+                (SessionEnd::Forced, None)
+            }
+            // Its thread has ended, and the service has not.
+            None => failed(FaultKind::WorkerLost),
+        }
+    }
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        let panic = self.local.session_panic.take();
+        let (end, fault) = self.verdict(panic.is_some());
+        self.local.share.counters.session_ended(end);
+        self.local.share.gauge.leave();
+        self.served.meter.session_ended();
+        if let Some(fault) = fault {
+            let failed = SessionFailed {
+                endpoint: self.served.endpoint,
+                peer: Some(self.peer),
+                fault,
+                panic,
+            };
+            self.local.report_session(failed);
+        }
+        self.local.leave_session(self.key);
+    }
+}
