@@ -37,13 +37,13 @@ struct Server {
     socket: DatagramSocket,
     rules: DatagramRules,
     tally: UdpTally,
-    scratch: Vec<u8>,
+    pool: DatagramPool,
 }
 
 impl Server {
     fn new(bound: Bound, rules: DatagramRules) -> Self {
         let socket = DatagramSocket::new(bound).expect("a registration");
-        Self { socket, rules, tally: UdpTally::default(), scratch: vec![0; 65_536] }
+        Self { socket, rules, tally: UdpTally::default(), pool: DatagramPool::default() }
     }
 
     fn on(ip: impl Into<IpAddr>) -> Self {
@@ -55,8 +55,8 @@ impl Server {
     }
 
     fn serve(&mut self) -> usize {
-        let (scratch, tally) = (&mut self.scratch, &mut self.tally);
-        self.socket.try_drain(scratch, &self.rules, tally, 100_000).expect("no failure")
+        let (pool, tally) = (&mut self.pool, &mut self.tally);
+        self.socket.try_drain(pool, &self.rules, tally, 100_000).expect("no failure")
     }
 
     /// Serves one datagram of this client, and expects this reason against it.
@@ -169,7 +169,7 @@ async fn a_datagram_over_the_limit_is_dropped_whole() {
 async fn a_datagram_longer_than_the_buffer_is_not_answered_in_part() {
     let local = IpAddr::from(Ipv4Addr::LOCALHOST);
     let mut server = Server::on(local);
-    server.scratch.truncate(50);
+    server.pool.batch = Batch::new(50);
     let client = client(local, server.address());
     server.expect_dropped(&client, &[7; 60], DropReason::Oversize);
     assert_eq!(server.tally.bytes_in, 60, "its true length counts");
@@ -230,10 +230,10 @@ async fn a_socket_yields_after_sixty_four_datagrams_and_is_woken_for_the_rest() 
     for _ in 0..100 {
         client.send(b"x").expect("a datagram");
     }
-    let Server { socket, rules, tally, scratch } = &mut server;
+    let Server { socket, rules, tally, pool } = &mut server;
     let mut counts = Vec::new();
     let all = poll_fn(|cx| {
-        assert!(socket.poll_serve(cx, scratch, rules, tally).is_pending());
+        assert!(socket.poll_serve(cx, pool, rules, tally).is_pending());
         if tally.received > 0 {
             counts.push(tally.received);
         }

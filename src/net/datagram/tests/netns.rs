@@ -131,6 +131,32 @@ fn a_link_local_client_is_answered_on_its_own_link() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_sent_costs_no_other_of_its_batch() {
+    let setup = &["link set lo up", "addr add 10.1.1.1/32 dev lo", "addr add 10.1.1.9/32 dev lo"];
+    in_own_network(setup, || {
+        let mut server = Server::on(Ipv4Addr::UNSPECIFIED);
+        let to = SocketAddr::from(([10, 1, 1, 1], server.address().port()));
+        let [stays, gone] = ["10.1.1.1:0", "10.1.1.9:0"].map(|own| {
+            let client = UdpSocket::bind(own).expect("a socket");
+            client.connect(to).expect("a peer");
+            client.set_read_timeout(Some(Duration::from_secs(2))).expect("an option");
+            client
+        });
+        for (number, client) in [&stays, &gone, &stays, &gone, &gone, &stays].iter().enumerate() {
+            client.send(&vec![7; number]).expect("a datagram");
+        }
+        let status = Command::new("ip").args(["addr", "del", "10.1.1.9/32", "dev", "lo"]).status();
+        assert!(status.expect("ip starts").success());
+        assert_eq!(server.serve(), 6);
+        let lengths = [0; 3].map(|_| stays.recv(&mut [0; 10]).expect("an answer"));
+        assert_eq!(lengths, [0, 2, 5], "in the order in which they came");
+        let tally = server.tally;
+        assert_eq!((tally.received, tally.replied), (6, 3), "{tally:?}");
+        assert_eq!((tally.dropped(DropReason::Unreachable), tally.bytes_out), (3, 7), "{tally:?}");
+    });
+}
+
+#[test]
 fn a_subnet_broadcast_is_not_answered() {
     let setup = &[
         "link set lo up",
