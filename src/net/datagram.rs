@@ -5,6 +5,7 @@
 //! now is dropped and counted.
 
 mod message;
+mod replies;
 
 use std::io;
 use std::ops::AddAssign;
@@ -15,11 +16,12 @@ use nix::errno::Errno;
 use super::bind::Bound;
 use super::source_guard::SourceGuard;
 use super::source_rules::{SourceRules, Standing};
-use super::sys::batch::{Answer, BATCH, Batch};
+use super::sys::batch::{BATCH, Batch};
 use super::sys::{self, Watched};
 use crate::config::Mode;
 use crate::supervision::DropReason;
 use message::Arrival;
+use replies::Replies;
 
 /// Datagrams after which a socket lets its neighbours run: a batch.
 const DATAGRAMS_A_POLL: usize = BATCH;
@@ -27,20 +29,16 @@ const DATAGRAMS_A_POLL: usize = BATCH;
 /// Room for one datagram; the longest of 65,507 bytes fits (RFC 768).
 const ROOM: usize = 64 * 1024;
 
-/// Sends of one answer before it is given up: each earlier failure may have
-/// been about another peer.
-const SENDS_AN_ANSWER: usize = 3;
-
 /// Where datagrams are while they are answered. One a thread, for all its sockets:
 /// 4 MiB of addresses, of which the kernel backs what was ever used.
 pub(crate) struct DatagramPool {
     batch: Batch,
-    answers: Vec<Answer>,
+    replies: Replies,
 }
 
 impl Default for DatagramPool {
     fn default() -> Self {
-        Self { batch: Batch::new(ROOM), answers: Vec::with_capacity(BATCH) }
+        Self { batch: Batch::new(ROOM), replies: Replies::default() }
     }
 }
 
@@ -196,8 +194,8 @@ fn serve(
     rules: &DatagramRules,
     tally: &mut UdpTally,
 ) {
-    let DatagramPool { batch, answers } = pool;
-    answers.clear();
+    let DatagramPool { batch, replies } = pool;
+    replies.clear();
     for place in 0..count {
         let arrival = Arrival::read(batch, place, bound.local_addr());
         tally.received += 1;
@@ -210,12 +208,12 @@ fn serve(
             Mode::Discard if standing == Standing::Denied => tally.drop_one(DropReason::Source),
             Mode::Discard => {}
             Mode::Echo => match refusal(&arrival, batch, rules, standing) {
-                None => answers.push(arrival.answer()),
+                None => replies.push(arrival),
                 Some(reason) => tally.drop_one(reason),
             },
         }
     }
-    send(bound, batch, answers, tally);
+    replies.send(bound, batch, tally);
 }
 
 /// Why this datagram gets no answer; `None` = it gets one.
@@ -234,44 +232,6 @@ fn refusal(
     let fits = arrival.length == batch.payload(arrival.place).len();
     let most = usize::from(rules.max_datagram_bytes);
     (arrival.length > most || !fits).then_some(DropReason::Oversize)
-}
-
-/// Sends the answers in their order, and counts what became of each.
-fn send(bound: &Bound, batch: &mut Batch, mut answers: &[Answer], tally: &mut UdpTally) {
-    let mut failures = 0;
-    while !answers.is_empty() {
-        let (taken, rest) = match batch.send(bound, answers) {
-            // It never takes none without an error; if it did, this would not end.
-            Ok(sent) => answers.split_at(sent.clamp(1, answers.len())),
-            Err(errno) => {
-                failures += 1;
-                let reason = why_unsent(errno);
-                // Only what may have been about an earlier answer is worth another try.
-                if reason != DropReason::Unreachable || failures == SENDS_AN_ANSWER {
-                    tally.drop_one(reason);
-                    answers = &answers[1..];
-                    failures = 0;
-                }
-                continue;
-            }
-        };
-        tally.replied += taken.len() as u64;
-        tally.bytes_out += taken.iter().map(|it| batch.length(it.place) as u64).sum::<u64>();
-        answers = rest;
-        failures = 0;
-    }
-}
-
-/// Why an answer could not be sent.
-fn why_unsent(errno: Errno) -> DropReason {
-    match errno {
-        Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => DropReason::SendBuffer,
-        // What a socket without SO_BROADCAST hears when it sends to a subnet's
-        // broadcast address (socket(7)).
-        Errno::EACCES => DropReason::Broadcast,
-        Errno::EMSGSIZE => DropReason::Oversize,
-        _ => DropReason::Unreachable,
-    }
 }
 
 /// True for what a receive reports about an earlier answer: an interruption, or

@@ -29,7 +29,7 @@ pub(super) struct Arrival {
 }
 
 /// How the answer is made to leave from the address that was dialled.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sender {
     /// The socket is bound to that address alone.
     Bound,
@@ -91,9 +91,15 @@ impl Arrival {
         self.sender = Sender::V6(dialled, link);
     }
 
-    /// The same bytes, back to where they came from.
-    pub(super) fn answer(&self) -> Answer {
-        let mut answer = Answer { place: self.place, control: [0; CONTROL], told: 0 };
+    /// True where both answers go the same way.
+    pub(super) fn returns_like(&self, other: &Self) -> bool {
+        self.source == other.source && self.dialled == other.dialled && self.sender == other.sender
+    }
+
+    /// The same bytes, back to where they came from; `first` is the number of the answer's
+    /// first datagram in the list of places.
+    pub(super) fn answer(&self, first: usize) -> Answer {
+        let mut answer = Answer { first, count: 1, control: [0; CONTROL], told: 0 };
         match self.sender {
             Sender::Bound => {}
             Sender::V4(from) => {
@@ -113,6 +119,21 @@ impl Arrival {
     }
 }
 
+/// Has the kernel cut a piece into datagrams of `length` bytes; the last may be shorter.
+pub(super) fn cut(answer: &mut Answer, length: u16) {
+    tell(answer, CUT, &length.to_ne_bytes());
+}
+
+/// The datagrams of a piece that [`cut`] made, each for itself.
+pub(super) fn apart(piece: &Answer) -> Vec<Answer> {
+    let told = piece.told.saturating_sub(space(size_of::<u16>()));
+    let alone = |first: usize| Answer { first, count: 1, control: piece.control, told };
+    (piece.first..piece.first + piece.count).map(alone).collect()
+}
+
+/// `SOL_UDP` and `UDP_SEGMENT` of udp(7).
+const CUT: Kind = (libc::SOL_UDP, libc::UDP_SEGMENT);
+
 /// Level and type of a control message.
 type Kind = (i32, i32);
 
@@ -128,9 +149,14 @@ fn tell(answer: &mut Answer, (level, kind): Kind, data: &[u8]) {
     message[LENGTH..LENGTH + 4].copy_from_slice(&level.to_ne_bytes());
     message[LENGTH + 4..LENGTH + 8].copy_from_slice(&kind.to_ne_bytes());
     message[HEAD..HEAD + data.len()].copy_from_slice(data);
-    let space = (HEAD + data.len()).next_multiple_of(LENGTH);
+    let space = space(data.len());
     answer.control[answer.told..answer.told + space].copy_from_slice(&message[..space]);
     answer.told += space;
+}
+
+/// Bytes that a control message with so much data takes: `CMSG_SPACE`.
+const fn space(data: usize) -> usize {
+    (HEAD + data).next_multiple_of(LENGTH)
 }
 
 /// The control messages in these bytes; ends at the first that is not whole.
@@ -174,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_told_is_read_back() {
-        let mut answer = Answer { place: 0, control: [0; CONTROL], told: 0 };
+        let mut answer = Answer { first: 0, count: 1, control: [0; CONTROL], told: 0 };
         tell(&mut answer, (1, 40), &7_u32.to_ne_bytes());
         tell(&mut answer, (libc::IPPROTO_IP, libc::IP_PKTINFO), &[9; 12]);
         let told = &answer.control[..answer.told];

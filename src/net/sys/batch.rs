@@ -40,12 +40,15 @@ struct Sizes {
     control: usize,
 }
 
-/// A datagram that goes back to where it came from.
+/// Datagrams that go back to where they came from: one, or a run of the same
+/// source that the kernel cuts apart again (`UDP_SEGMENT`, udp(7)).
 #[derive(Debug, Clone, Copy)]
 pub(in crate::net) struct Answer {
-    /// Its place in the batch.
-    pub(in crate::net) place: usize,
-    /// What the kernel is told beside it; the first `told` bytes count.
+    /// Place of the first in the list of places.
+    pub(in crate::net) first: usize,
+    /// How many they are.
+    pub(in crate::net) count: usize,
+    /// What the kernel is told beside them; the first `told` bytes count.
     pub(in crate::net) control: [u8; CONTROL],
     pub(in crate::net) told: usize,
 }
@@ -114,8 +117,8 @@ impl Batch {
         Ok(count)
     }
 
-    /// Sends datagrams of the last receive back, in this order; how many the
-    /// kernel took: the first, or more.
+    /// Sends datagrams of the last receive back, in this order: each answer is a run of
+    /// `places`. How many answers the kernel took: the first, or more.
     ///
     /// # Errors
     /// What sendmmsg(2) says about the first of them.
@@ -123,23 +126,28 @@ impl Batch {
     pub(in crate::net) fn send(
         &mut self,
         socket: &impl AsFd,
+        places: &[usize],
         answers: &[Answer],
     ) -> Result<usize, Errno> {
         let payloads = self.payloads.as_mut_ptr();
+        let parts = self.parts.as_mut_ptr();
         let count = answers.len().min(BATCH);
-        for (index, Answer { place, control, told }) in answers[..count].iter().enumerate() {
-            let sizes = self.sizes[*place];
-            self.parts[index] = libc::iovec {
-                iov_base: payloads.wrapping_add(place * (self.room + APART)).cast(),
-                iov_len: sizes.payload.min(self.room),
-            };
-            let header = &mut self.headers[index].msg_hdr;
-            header.msg_name = self.names[*place].as_mut_ptr().cast();
-            header.msg_namelen = sizes.name as libc::socklen_t;
-            header.msg_iov = &raw mut self.parts[index];
-            header.msg_iovlen = 1;
-            header.msg_control = control.as_ptr().cast_mut().cast();
-            header.msg_controllen = (*told).min(CONTROL);
+        for (header, answer) in self.headers.iter_mut().zip(answers) {
+            let run = &places[answer.first..answer.first + answer.count];
+            // One part a datagram of the batch, so that there is one for each.
+            for (index, place) in (answer.first..).zip(run) {
+                self.parts[index] = libc::iovec {
+                    iov_base: payloads.wrapping_add(place * (self.room + APART)).cast(),
+                    iov_len: self.sizes[*place].payload.min(self.room),
+                };
+            }
+            let header = &mut header.msg_hdr;
+            header.msg_name = self.names[run[0]].as_mut_ptr().cast();
+            header.msg_namelen = self.sizes[run[0]].name as libc::socklen_t;
+            header.msg_iov = parts.wrapping_add(answer.first);
+            header.msg_iovlen = answer.count;
+            header.msg_control = answer.control.as_ptr().cast_mut().cast();
+            header.msg_controllen = answer.told.min(CONTROL);
         }
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         let headers = self.headers.as_mut_ptr();
