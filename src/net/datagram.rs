@@ -1,15 +1,16 @@
 //! UDP echo: one datagram out for one in, from the address that was dialled.
 //!
-//! Moves datagrams in batches, through memory that the caller lends. Never keeps
-//! anything about a source, never waits for room to answer: what cannot be sent
-//! now is dropped and counted.
+//! Moves datagrams in batches, through memory that the caller lends. Never waits
+//! for room to answer: what cannot be sent now is dropped and counted.
 
 mod message;
 mod replies;
 
 use std::io;
 use std::ops::AddAssign;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use nix::errno::Errno;
 
@@ -19,7 +20,7 @@ use super::source_rules::{SourceRules, Standing};
 use super::sys::batch::{BATCH, Batch};
 use super::sys::{self, Watched};
 use crate::config::Mode;
-use crate::supervision::DropReason;
+use crate::supervision::{DropReason, SourceLimits};
 use message::Arrival;
 use replies::Replies;
 
@@ -53,6 +54,8 @@ pub(crate) struct DatagramRules {
     pub(crate) sources: SourceRules,
     /// Whom it never answers.
     pub(crate) guard: SourceGuard,
+    /// Whom it answers no more; shared by all groups.
+    pub(crate) limits: Arc<SourceLimits>,
 }
 
 /// What a UDP socket did; it is added to.
@@ -196,6 +199,7 @@ fn serve(
 ) {
     let DatagramPool { batch, replies } = pool;
     replies.clear();
+    let mut clock = None;
     for place in 0..count {
         let arrival = Arrival::read(batch, place, bound.local_addr());
         tally.received += 1;
@@ -207,7 +211,7 @@ fn serve(
         match rules.mode {
             Mode::Discard if standing == Standing::Denied => tally.drop_one(DropReason::Source),
             Mode::Discard => {}
-            Mode::Echo => match refusal(&arrival, batch, rules, standing) {
+            Mode::Echo => match refusal(&arrival, batch, rules, standing, &mut clock) {
                 None => replies.push(arrival),
                 Some(reason) => tally.drop_one(reason),
             },
@@ -217,11 +221,14 @@ fn serve(
 }
 
 /// Why this datagram gets no answer; `None` = it gets one.
+///
+/// `clock` is the time of the batch, once somebody has asked for it.
 fn refusal(
     arrival: &Arrival,
     batch: &Batch,
     rules: &DatagramRules,
     standing: Standing,
+    clock: &mut Option<Instant>,
 ) -> Option<DropReason> {
     if arrival.to_broadcast {
         return Some(DropReason::Broadcast);
@@ -229,9 +236,16 @@ fn refusal(
     if let Some(reason) = rules.guard.refuses(arrival.source, arrival.dialled, standing) {
         return Some(reason);
     }
-    let fits = arrival.length == batch.payload(arrival.place).len();
+    let payload = batch.payload(arrival.place);
     let most = usize::from(rules.max_datagram_bytes);
-    (arrival.length > most || !fits).then_some(DropReason::Oversize)
+    if arrival.length > most || arrival.length > payload.len() {
+        return Some(DropReason::Oversize);
+    }
+    if !rules.limits.judges(arrival.source) {
+        return None;
+    }
+    let now = *clock.get_or_insert_with(Instant::now);
+    rules.limits.refuses(arrival.source, payload, now)
 }
 
 /// True for what a receive reports about an earlier answer: an interruption, or

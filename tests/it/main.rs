@@ -33,3 +33,4 @@ mod tcp_faults;
 mod tcp_sessions;
 mod threads;
 mod udp;
+mod udp_abuse;

@@ -3,10 +3,12 @@
 mod netns;
 
 use std::future::poll_fn;
+use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::*;
+use crate::config;
 use crate::net::bind::{self, BindOptions};
 use crate::spec::{Address, Endpoint, Port, Protocol};
 
@@ -21,7 +23,12 @@ fn bound_on(ip: IpAddr, options: &BindOptions) -> Bound {
 fn rules(refused: &[(u16, u16)]) -> DatagramRules {
     let guard = SourceGuard::new(refused, Box::new(|_| false));
     let sources = SourceRules::new(&[], &[]);
-    DatagramRules { mode: Mode::Echo, max_datagram_bytes: 65_507, sources, guard }
+    let limits = limits(&config::Udp::default());
+    DatagramRules { mode: Mode::Echo, max_datagram_bytes: 65_507, sources, guard, limits }
+}
+
+fn limits(udp: &config::Udp) -> Arc<SourceLimits> {
+    Arc::new(SourceLimits::new(udp, RandomState::new(), Instant::now()))
 }
 
 /// A client that waits no longer than two seconds for an answer.
