@@ -133,10 +133,7 @@ impl DatagramSocket {
         let mut served = 0;
         while served < DATAGRAMS_A_POLL {
             let most = DATAGRAMS_A_POLL - served;
-            let receive = |bound: &Bound| {
-                let count = pool.batch.receive(bound, most)?;
-                Ok((count, count < most))
-            };
+            let receive = |bound: &Bound| pool.batch.receive(bound, most);
             match ready!(self.socket.poll_batch(cx, receive)) {
                 Ok(count) => {
                     serve(self.bound(), count, pool, rules, tally);
@@ -168,7 +165,7 @@ impl DatagramSocket {
         let mut result = Ok(());
         while served < most {
             match pool.batch.receive(self.bound(), most - served) {
-                Ok(count) => {
+                Ok((count, _)) => {
                     serve(self.bound(), count, pool, rules, tally);
                     served += count;
                 }

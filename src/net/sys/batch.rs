@@ -16,6 +16,8 @@ const NAME: usize = size_of::<libc::sockaddr_in6>();
 /// Room for what the kernel says of a datagram: packet info of IPv6 takes 40
 /// bytes, the count of losses 24.
 pub(in crate::net) const CONTROL: usize = 64;
+/// How many more datagrams are asked for than twice what came last.
+const SPARE: usize = 8;
 /// What lies between the rooms of two datagrams, so that their first bytes do
 /// not all compete for one set of a processor's cache.
 const APART: usize = 192;
@@ -30,6 +32,9 @@ pub(in crate::net) struct Batch {
     parts: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
     sizes: [Sizes; BATCH],
+    /// Datagrams that the next receive asks for: more than came last, so that a
+    /// lone one does not pay for preparing all places.
+    asks: usize,
 }
 
 /// How much of its room a datagram fills.
@@ -70,18 +75,23 @@ impl Batch {
             parts: vec![part; BATCH].into_boxed_slice(),
             headers: vec![header; BATCH].into_boxed_slice(),
             sizes: [Sizes::default(); BATCH],
+            asks: BATCH,
         }
     }
 
     /// Receives at most `most` datagrams, and at most [`BATCH`], in the order of
-    /// the socket's queue; fewer mean that the queue was empty. Each has its true
-    /// length, also where it did not fit.
+    /// the socket's queue. How many they are, and whether the queue was empty then.
+    /// Each has its true length, also where it did not fit.
     ///
     /// # Errors
     /// What recvmmsg(2) says; EAGAIN where nothing has arrived.
     #[allow(unsafe_code)]
-    pub(in crate::net) fn receive(&mut self, socket: &impl AsFd, most: usize) -> io::Result<usize> {
-        let most = most.min(BATCH);
+    pub(in crate::net) fn receive(
+        &mut self,
+        socket: &impl AsFd,
+        most: usize,
+    ) -> io::Result<(usize, bool)> {
+        let most = most.min(self.asks);
         let payloads = self.payloads.as_mut_ptr();
         for place in 0..most {
             self.parts[place] = libc::iovec {
@@ -114,7 +124,8 @@ impl Batch {
                 control: header.msg_hdr.msg_controllen.min(CONTROL),
             };
         }
-        Ok(count)
+        self.asks = (2 * count + SPARE).min(BATCH);
+        Ok((count, count < most))
     }
 
     /// Sends datagrams of the last receive back, in this order: each answer is a run of
