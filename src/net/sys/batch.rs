@@ -141,17 +141,15 @@ impl Batch {
         answers: &[Answer],
     ) -> Result<usize, Errno> {
         let payloads = self.payloads.as_mut_ptr();
-        let parts = self.parts.as_mut_ptr();
         let count = answers.len().min(BATCH);
+        let places = &places[..places.len().min(BATCH)];
+        for (part, place) in self.parts.iter_mut().zip(places) {
+            part.iov_base = payloads.wrapping_add(place * (self.room + APART)).cast();
+            part.iov_len = self.sizes[*place].payload.min(self.room);
+        }
+        let parts = self.parts.as_mut_ptr();
         for (header, answer) in self.headers.iter_mut().zip(answers) {
             let run = &places[answer.first..answer.first + answer.count];
-            // One part a datagram of the batch, so that there is one for each.
-            for (index, place) in (answer.first..).zip(run) {
-                self.parts[index] = libc::iovec {
-                    iov_base: payloads.wrapping_add(place * (self.room + APART)).cast(),
-                    iov_len: self.sizes[*place].payload.min(self.room),
-                };
-            }
             let header = &mut header.msg_hdr;
             header.msg_name = self.names[run[0]].as_mut_ptr().cast();
             header.msg_namelen = self.sizes[run[0]].name as libc::socklen_t;
@@ -163,8 +161,9 @@ impl Batch {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         let headers = self.headers.as_mut_ptr();
         // SAFETY: the descriptor is borrowed for the call. The first `count`
-        // headers were just pointed at rooms of this batch and at `answers`,
-        // with sizes within them, and the kernel only reads those.
+        // headers were just pointed at rooms and parts of this batch (a run lies
+        // within `places`, which has a part for each) and at `answers`, with sizes
+        // within them, and the kernel only reads those.
         let answer = unsafe {
             let socket = socket.as_fd().as_raw_fd();
             libc::sendmmsg(socket, headers, count as libc::c_uint, flags)
