@@ -7,7 +7,7 @@
 #[cfg(feature = "fault-injection")]
 mod poison;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -29,10 +29,10 @@ use super::udp_listener::UdpListener;
 use super::watch::Ended;
 use crate::net::accept::shortage::Shortage;
 use crate::net::bind::Bound;
+use crate::net::datagram::DatagramPool;
 use crate::supervision::{Fault, Lease, Place, Slot, WorkerId};
 
-/// Size of the buffer that all sessions and listeners of a thread read into.
-/// Unit: bytes; a UDP datagram of 65,507 fits (RFC 768).
+/// Size of the buffer that all sessions of a thread read into. Unit: bytes.
 const SCRATCH: usize = 64 * 1024;
 
 thread_local! {
@@ -99,6 +99,8 @@ pub(crate) struct WorkerLocal {
     pub(crate) id: WorkerId,
     pub(crate) share: WorkerShare,
     pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Made for the first datagram.
+    datagrams: OnceCell<RefCell<DatagramPool>>,
     now: Cell<Instant>,
     /// How long this thread had run at the last tick.
     pub(super) ran: Cell<Duration>,
@@ -125,6 +127,7 @@ impl WorkerLocal {
                 id,
                 share,
                 scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+                datagrams: OnceCell::new(),
                 now: Cell::new(Instant::now()),
                 ran: Cell::default(),
                 draining: Cell::new(false),
@@ -155,6 +158,11 @@ impl WorkerLocal {
             self.expire_sessions();
             before = now;
         }
+    }
+
+    /// Where this thread's datagrams are while they are answered.
+    pub(crate) fn datagrams(&self) -> &RefCell<DatagramPool> {
+        self.datagrams.get_or_init(RefCell::default)
     }
 
     /// Closes every listener, lets the sessions end, and says so.

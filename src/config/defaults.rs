@@ -2,6 +2,7 @@
 //!
 //! A test holds the two equal. Never reads or parses anything but one spec.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::model::{
@@ -113,7 +114,10 @@ impl Default for Udp {
         Self {
             max_datagram_bytes: 65_507,
             receive_buffer_bytes: None,
+            rate_per_source: NonZeroU32::new(10_000),
+            rate_total: None,
             refuse_source_ports: vec![(0, 1023), (2049, 2049)],
+            loop_breaker_per_sec: NonZeroU32::new(1000),
         }
     }
 }

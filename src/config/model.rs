@@ -3,6 +3,7 @@
 //! Holds what the rest of the program reads. Never text, files or layers:
 //! those are turned into this, or refused, by the rest of this room.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -209,8 +210,17 @@ pub struct Udp {
     pub max_datagram_bytes: u16,
     /// `SO_RCVBUF` of each UDP socket (socket(7)); `None` = the kernel's default.
     pub receive_buffer_bytes: Option<u32>,
+    /// Most datagrams a second that are answered to one IPv4 address or one /64;
+    /// `None` = no limit. At most 10,000,000. Loopback is exempt.
+    pub rate_per_source: Option<NonZeroU32>,
+    /// Most datagrams a second that are answered to all sources together;
+    /// `None` = no limit. At most 10,000,000.
+    pub rate_total: Option<NonZeroU32>,
     /// Source ports that are never answered, as inclusive ranges.
     pub refuse_source_ports: Vec<(u16, u16)>,
+    /// A source whose one datagram comes more often than this a second, for two
+    /// seconds, is muted for 60 s; `None` = never. At most 10,000,000. Loopback is exempt.
+    pub loop_breaker_per_sec: Option<NonZeroU32>,
 }
 
 /// `[shutdown]`

@@ -3,6 +3,7 @@
 //! Rules between keys live here. Never sees a text: a value that arrives here
 //! was checked against the schema, so an error from serde is a defect of ours.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ::config::{ConfigError, Map, Value, ValueKind};
@@ -122,7 +123,10 @@ struct RawLimits {
 struct RawUdp {
     max_datagram_bytes: u16,
     receive_buffer_bytes: Auto<u32>,
+    rate_per_source: u32,
+    rate_total: u32,
     refuse_source_ports: Vec<String>,
+    loop_breaker_per_sec: u32,
 }
 
 #[derive(Deserialize)]
@@ -262,11 +266,14 @@ fn udp(raw: RawUdp) -> Result<Udp, ConfigError> {
     Ok(Udp {
         max_datagram_bytes: raw.max_datagram_bytes,
         receive_buffer_bytes: raw.receive_buffer_bytes.given(),
+        rate_per_source: NonZeroU32::new(raw.rate_per_source),
+        rate_total: NonZeroU32::new(raw.rate_total),
         refuse_source_ports: raw
             .refuse_source_ports
             .into_iter()
             .map(range)
             .collect::<Result<_, _>>()?,
+        loop_breaker_per_sec: NonZeroU32::new(raw.loop_breaker_per_sec),
     })
 }
 

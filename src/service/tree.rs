@@ -1,6 +1,7 @@
 //! Starting the actor tree: error log, supervisor, and a worker a thread.
 
 use std::cell::RefCell;
+use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use crate::net::terminator::Terminator;
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::supervision::{
     ChunkTable, Coverage, Fault, FaultKind, Ready, RestartPolicy, RetryPolicy, SessionLimits,
-    WorkerCounters,
+    SourceLimits, WorkerCounters,
 };
 
 /// Most session failures that wait to be logged; more are counted as dropped.
@@ -117,6 +118,7 @@ pub(super) fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree 
 }
 
 fn groups(config: &Config, plan: &Plan, routes: &Routes) -> Vec<Arc<GroupRuntime>> {
+    let limits = Arc::new(SourceLimits::new(&config.udp, RandomState::new(), Instant::now()));
     let runtime = |settings: &Arc<ListenSettings>| GroupRuntime {
         settings: Arc::clone(settings),
         terminator: Terminator::new(&settings.termination),
@@ -126,6 +128,7 @@ fn groups(config: &Config, plan: &Plan, routes: &Routes) -> Vec<Arc<GroupRuntime
             max_datagram_bytes: config.udp.max_datagram_bytes,
             sources: SourceRules::new(&settings.allow_from, &settings.deny_from),
             guard: source_guard(config, plan, routes.clone()),
+            limits: Arc::clone(&limits),
         },
     };
     plan.endpoints.groups().iter().map(|group| Arc::new(runtime(&group.settings))).collect()

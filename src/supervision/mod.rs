@@ -17,6 +17,7 @@ mod refusal;
 mod report;
 mod restart_counters;
 mod retry;
+mod source_limits;
 mod states;
 mod table;
 
@@ -36,5 +37,6 @@ pub use report::{
 };
 pub use restart_counters::{RestartCounters, RestartCounts};
 pub use retry::{RetryPolicy, Verdict};
+pub(crate) use source_limits::SourceLimits;
 pub use states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
 pub use table::{ChunkTable, Leased, Outcome, Place, Refused, Slot};

@@ -33,4 +33,5 @@ mod tcp_faults;
 mod tcp_sessions;
 mod threads;
 mod udp;
+mod udp_abuse;
 mod zones;

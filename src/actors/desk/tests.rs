@@ -10,6 +10,7 @@ use crate::actors::roster::Roster;
 use crate::actors::share::SessionSettings;
 use crate::config::{Config, OnLimit};
 use crate::net::host::SystemResolver;
+use crate::net::stream_options::StreamOptions;
 use crate::plan::endpoints::build;
 use crate::supervision::SessionLimits;
 
@@ -22,7 +23,7 @@ fn share() -> WorkerShare {
         first_drops: Arc::default(),
         settings: Arc::new(SessionSettings {
             limits: SessionLimits::default(),
-            keepalive: None,
+            stream: StreamOptions::new(None),
             quiet: None,
             receive_buffer: None,
             nonlocal_bind: [false; 2],
