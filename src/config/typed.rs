@@ -12,7 +12,8 @@ use super::groups;
 use super::layer::{Flat, flat};
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, OnLimit, Retry, Session, Shutdown, Supervision, Threads, Udp,
+    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
+    Threads, Udp,
 };
 use super::schema::LISTEN_DEFAULTS;
 use super::value::{percent, port_range};
@@ -47,6 +48,7 @@ struct Sections {
     limits: RawLimits,
     udp: RawUdp,
     shutdown: RawShutdown,
+    process: RawProcess,
     log: RawLog,
 }
 
@@ -132,6 +134,13 @@ struct RawShutdown {
 }
 
 #[derive(Deserialize)]
+struct RawProcess {
+    user: String,
+    group: String,
+    sandbox: SandboxMode,
+}
+
+#[derive(Deserialize)]
 struct RawLog {
     level: LogLevel,
     format: LogFormat,
@@ -171,6 +180,11 @@ pub(crate) fn config(
         shutdown: Shutdown {
             drain_timeout: secs(raw.shutdown.drain_timeout_secs),
             quiet: off_or(Duration::from_millis(raw.shutdown.quiet_ms)),
+        },
+        process: Process {
+            user: given(raw.process.user),
+            group: given(raw.process.group),
+            sandbox: raw.process.sandbox,
         },
         log: Log { level: raw.log.level, format: raw.log.format },
     })
@@ -268,6 +282,11 @@ fn udp(raw: RawUdp) -> Result<Udp, ConfigError> {
             .map(range)
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// An empty text means "none".
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn secs(seconds: u64) -> Option<Duration> {
