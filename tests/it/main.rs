@@ -12,6 +12,7 @@ mod bind_faults;
 mod config_commands;
 mod end_in_any_state;
 mod end_to_end;
+mod exposure;
 mod foreign_clients;
 mod injected_faults;
 mod layering;
