@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, OnLimit, Retry, Session, Shutdown, Supervision, Threads, Udp,
+    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
+    Threads, Udp,
 };
 use crate::spec::{Protocol, Spec};
 
@@ -28,6 +29,7 @@ impl Default for Config {
             limits: Limits::default(),
             udp: Udp::default(),
             shutdown: Shutdown::default(),
+            process: Process::default(),
             log: Log::default(),
         }
     }
@@ -128,6 +130,12 @@ impl Default for Shutdown {
             drain_timeout: Some(Duration::from_secs(10)),
             quiet: Some(Duration::from_millis(1000)),
         }
+    }
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { user: None, group: None, sandbox: SandboxMode::Auto }
     }
 }
 

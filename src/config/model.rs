@@ -38,6 +38,8 @@ pub struct Config {
     pub udp: Udp,
     /// `[shutdown]`
     pub shutdown: Shutdown,
+    /// `[process]`
+    pub process: Process,
     /// `[log]`
     pub log: Log,
 }
@@ -232,6 +234,32 @@ pub struct Shutdown {
     /// A draining session with nothing in flight for that long is closed;
     /// `None` = quiet sessions run on to the deadline.
     pub quiet: Option<Duration>,
+}
+
+/// `[process]`: who the process is and what the kernel denies it.
+///
+/// Read by [`process::confine`](crate::process::confine) alone: a service confines nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Process {
+    /// Who the process becomes, by name or number; `None` = it stays who it is.
+    pub user: Option<String>,
+    /// Its group, by name or number; `None` = the user's own.
+    pub group: Option<String>,
+    /// What the kernel shall deny. Default auto.
+    pub sandbox: SandboxMode,
+}
+
+/// Whether the kernel shall deny what the program never needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxMode {
+    /// As much as the kernel can; what it cannot is said.
+    Auto,
+    /// Landlock and seccomp, or the program does not start.
+    On,
+    /// Nothing.
+    Off,
 }
 
 /// `[log]`

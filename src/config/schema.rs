@@ -67,6 +67,8 @@ pub(crate) const LISTEN_DEFAULTS: &str = "listen_defaults";
 
 /// Longest termination sequence. Unit: bytes (interface, `[listen_defaults]`).
 const MAX_TERMINATION: usize = 4096;
+/// A name or number of a user or group.
+const NAME: Kind = Kind::Text { max_bytes: 256 };
 const DAY_SECS: u64 = 86_400;
 const YEAR_SECS: u64 = 31_536_000;
 const HOUR_MS: u64 = 3_600_000;
@@ -175,9 +177,9 @@ pub(crate) static KEYS: &[Key] = &[
     key("udp", "loop_breaker_per_sec", per_sec(), "One datagram more often is a loop; 0 = off."),
     key("shutdown", "drain_timeout_secs", secs(0, DAY_SECS), "The drain deadline; 0 = for ever."),
     key("shutdown", "quiet_ms", millis(0, HOUR_MS), "Ends quiet sessions of a drain; 0 = never."),
-    later("process", "user"),
-    later("process", "group"),
-    later("process", "sandbox"),
+    key("process", "user", NAME, "Who the process becomes; \"\" = stay who you are."),
+    key("process", "group", NAME, "Its group; \"\" = the user's own."),
+    key("process", "sandbox", words(&["auto", "on", "off"]), "What the kernel shall deny it."),
     later("control", "path"),
     later("control", "mode"),
     later("control", "group"),
@@ -248,8 +250,8 @@ mod tests {
 
     #[test]
     fn a_section_without_built_keys_is_known_but_not_offered() {
-        assert!(is_section("process"));
-        assert!(!built_sections().contains(&"process"));
+        assert!(is_section("admin"));
+        assert!(!built_sections().contains(&"admin"));
         assert!(built_sections().contains(&"retry"));
     }
 }

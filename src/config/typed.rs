@@ -13,7 +13,8 @@ use super::groups;
 use super::layer::{Flat, flat};
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, OnLimit, Retry, Session, Shutdown, Supervision, Threads, Udp,
+    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
+    Threads, Udp,
 };
 use super::schema::LISTEN_DEFAULTS;
 use super::value::{percent, port_range};
@@ -48,6 +49,7 @@ struct Sections {
     limits: RawLimits,
     udp: RawUdp,
     shutdown: RawShutdown,
+    process: RawProcess,
     log: RawLog,
 }
 
@@ -136,6 +138,13 @@ struct RawShutdown {
 }
 
 #[derive(Deserialize)]
+struct RawProcess {
+    user: String,
+    group: String,
+    sandbox: SandboxMode,
+}
+
+#[derive(Deserialize)]
 struct RawLog {
     level: LogLevel,
     format: LogFormat,
@@ -175,6 +184,11 @@ pub(crate) fn config(
         shutdown: Shutdown {
             drain_timeout: secs(raw.shutdown.drain_timeout_secs),
             quiet: off_or(Duration::from_millis(raw.shutdown.quiet_ms)),
+        },
+        process: Process {
+            user: given(raw.process.user),
+            group: given(raw.process.group),
+            sandbox: raw.process.sandbox,
         },
         log: Log { level: raw.log.level, format: raw.log.format },
     })
@@ -275,6 +289,11 @@ fn udp(raw: RawUdp) -> Result<Udp, ConfigError> {
             .collect::<Result<_, _>>()?,
         loop_breaker_per_sec: NonZeroU32::new(raw.loop_breaker_per_sec),
     })
+}
+
+/// An empty text means "none".
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn secs(seconds: u64) -> Option<Duration> {
