@@ -31,6 +31,10 @@ demo:
 soak MINUTES="1":
     scripts/soak {{MINUTES}}
 
+# Specs, configuration and matcher under arbitrary input; each target for so many seconds.
+fuzz SECONDS="60" *TARGETS:
+    scripts/fuzz {{SECONDS}} {{TARGETS}}
+
 # Echo servers in C, tokio and actix beside IPCow, one load generator: the ratio table.
 compare *ARGS:
     scripts/compare {{ARGS}}

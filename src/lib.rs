@@ -37,6 +37,7 @@
 //! | [`service`] | [`Service`](service::Service), its handle, snapshot and summary; signals, for programs that want them |
 //! | `actors` (private) | the tree: Supervisor, Workers, Listeners, EchoSessions, ErrorLog, and every message between them |
 //! | `net` (private) | the only bind, accept and its error classes, the pump that echoes, datagrams, what the machine says of itself |
+//! | [`process`] | user, group, capabilities and sandbox of a whole process, for programs that want them |
 //! | [`supervision`] | the life of chunks under leases, endpoint states, retries and their verdicts, deadlines, counters |
 //! | [`plan`] | the endpoints of all groups as one lazy list, resources and how they are divided, findings with their fixes |
 //! | [`config`](mod@config) | typed configuration, and how files, variables and arguments become it |
@@ -64,6 +65,7 @@
 
 pub mod config;
 pub mod plan;
+pub mod process;
 pub mod service;
 pub mod spec;
 pub mod supervision;

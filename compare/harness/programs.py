@@ -85,7 +85,8 @@ SERVERS = {
             ipcow(), "serve", "--config", "none", "--json", "--progress", "none",
             *(["--workers", str(threads)] if threads else []), block.spec(protocol)],
         "the built-in configuration: termination `!!quit!!` searched for, idle, write and "
-        "keepalive time-outs on, max_sessions and backlog auto, UDP source ports refused"),
+        "keepalive time-outs on, max_sessions and backlog auto, UDP source ports refused, "
+        "UDP rates on (loopback is exempt)"),
     "epoll": (
         lambda block, threads, protocol: [str(OUT / "bin" / "epoll_echo"), *block.words()],
         "C, one thread, level-triggered epoll, one 64 KiB buffer, backlog 4096, no time-outs"),

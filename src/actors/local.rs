@@ -5,10 +5,11 @@
 //! Worker actor, and holds no decision of its own.
 
 mod holding;
+mod listeners;
 #[cfg(feature = "fault-injection")]
 mod poison;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -20,20 +21,16 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::listener::Listener;
-use super::protocol::{
-    ActorEnded, CloseListener, CutSession, EndSession, ListenerCrashed, ListenerFailed,
-    SessionFailed, WorkerDrained,
-};
+use super::protocol::{CloseListener, CutSession, EndSession, SessionFailed, WorkerDrained};
 use super::session::SessionHandle;
 use super::share::WorkerShare;
 use super::udp_listener::UdpListener;
-use super::watch::Ended;
 use crate::net::accept::shortage::Shortage;
 use crate::net::bind::Bound;
-use crate::supervision::{Fault, Lease, Place, Slot, Stamp, WorkerId};
+use crate::net::datagram::DatagramPool;
+use crate::supervision::{Fault, Place, Stamp, WorkerId};
 
-/// Size of the buffer that all sessions and listeners of a thread read into.
-/// Unit: bytes; a UDP datagram of 65,507 fits (RFC 768).
+/// Size of the buffer that all sessions of a thread read into. Unit: bytes.
 const SCRATCH: usize = 64 * 1024;
 
 thread_local! {
@@ -105,6 +102,8 @@ pub(crate) struct WorkerLocal {
     pub(crate) id: WorkerId,
     pub(crate) share: WorkerShare,
     pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Made for the first datagram.
+    datagrams: OnceCell<RefCell<DatagramPool>>,
     now: Cell<Instant>,
     /// How long this thread had run at the last tick.
     pub(super) ran: Cell<Duration>,
@@ -133,6 +132,7 @@ impl WorkerLocal {
                 id,
                 share,
                 scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+                datagrams: OnceCell::new(),
                 now: Cell::new(Instant::now()),
                 ran: Cell::default(),
                 draining: Cell::new(false),
@@ -164,6 +164,11 @@ impl WorkerLocal {
             self.expire_sessions();
             before = now;
         }
+    }
+
+    /// Where this thread's datagrams are while they are answered.
+    pub(crate) fn datagrams(&self) -> &RefCell<DatagramPool> {
+        self.datagrams.get_or_init(RefCell::default)
     }
 
     /// Closes every listener, lets the sessions end, and says so.
@@ -248,81 +253,6 @@ impl WorkerLocal {
         self.gone.notify_waiters();
     }
 
-    pub(crate) fn enter_listener(
-        &self,
-        place: Place,
-        lease: Lease,
-        addr: ListenerAddr,
-        socket: Bound,
-    ) {
-        self.listeners
-            .borrow_mut()
-            .insert(place, ListenerEntry { addr, epoch: lease.epoch, socket, given_up: None });
-    }
-
-    /// Has a listener close its socket, which is of no more use for this reason;
-    /// the supervisor is told when it has. Does nothing where it is gone already.
-    pub(crate) fn give_up_listener(&self, place: Place, lease: Lease, fault: Fault) {
-        let mut listeners = self.listeners.borrow_mut();
-        let present = |entry: &&mut ListenerEntry| entry.epoch == lease.epoch;
-        if let Some(entry) = listeners.get_mut(&place).filter(present) {
-            entry.given_up = Some(fault);
-            actix::spawn(entry.addr.clone().close());
-        }
-    }
-
-    /// Forgets a listener; what was known of it.
-    fn leave_listener(&self, place: Place) -> Option<ListenerEntry> {
-        let entry = self.listeners.borrow_mut().remove(&place);
-        self.gone.notify_waiters();
-        entry
-    }
-
-    /// The lease under which the listener of this endpoint was opened.
-    fn lease_of(&self, place: Place) -> Option<Lease> {
-        let epoch = self.listeners.borrow().get(&place)?.epoch;
-        Some(self.lease(place, epoch))
-    }
-
-    const fn lease(&self, place: Place, epoch: u64) -> Lease {
-        Lease { chunk: place.chunk, worker: self.id, epoch }
-    }
-
-    /// Whether the listener that was opened under this lease lives here.
-    fn serves(&self, place: Place, lease: Lease) -> bool {
-        self.lease_of(place) == Some(lease)
-    }
-
-    fn listener_under(&self, place: Place, lease: Lease) -> Option<ListenerAddr> {
-        let listeners = self.listeners.borrow();
-        let entry = listeners.get(&place).filter(|entry| entry.epoch == lease.epoch);
-        entry.map(|entry| entry.addr.clone())
-    }
-
-    /// The listeners of this thread, with their leases and sockets.
-    pub(crate) fn listeners(&self) -> Vec<(Slot, Lease, Bound)> {
-        let listeners = self.listeners.borrow();
-        let row = |(place, entry): (&Place, &ListenerEntry)| {
-            (place.slot, self.lease(*place, entry.epoch), entry.socket.clone())
-        };
-        listeners.iter().map(row).collect()
-    }
-
-    /// A listener's actor is gone; a panic, and the end of one that was given
-    /// up, is told to the supervisor.
-    pub(crate) fn listener_ended(&self, place: Place, ended: Ended) {
-        let Some(ListenerEntry { epoch, given_up, .. }) = self.leave_listener(place) else {
-            return;
-        };
-        let lease = self.lease(place, epoch);
-        if let Ended::Panicked(panic) = ended {
-            let crashed = ListenerCrashed { place, lease, panic };
-            let _ending = self.share.ended.send(ActorEnded::Listener(crashed));
-        } else if let Some(fault) = given_up {
-            self.tell_of_failure(ListenerFailed { place, lease, fault });
-        }
-    }
-
     /// Tells each session whose deadline has passed. A full mailbox is told
     /// again at the next tick.
     pub(crate) fn expire_sessions(&self) {
@@ -361,20 +291,6 @@ impl WorkerLocal {
             // Nothing else runs on this thread until it waits.
             self.gone.notified().await;
         }
-    }
-
-    /// Tells the supervisor that a listener failed. Waits for room in its
-    /// mailbox: this must not be lost.
-    pub(crate) fn report_listener(&self, place: Place, fault: Fault) {
-        let Some(lease) = self.lease_of(place) else { return };
-        self.tell_of_failure(ListenerFailed { place, lease, fault });
-    }
-
-    fn tell_of_failure(&self, failed: ListenerFailed) {
-        let supervisor = self.share.supervisor.clone();
-        actix::spawn(async move {
-            let _ending = supervisor.deliver(failed).await;
-        });
     }
 
     /// Hands a session's failure to the error log, or counts that it was full.

@@ -44,8 +44,8 @@ impl UdpListener {
     fn serve(&mut self, task: &mut Task<'_>) -> (u64, Poll<std::io::Error>) {
         let mut tally = UdpTally::default();
         let polled = {
-            let mut scratch = self.local.scratch.borrow_mut();
-            self.socket.poll_serve(task, &mut scratch, &self.group.datagrams, &mut tally)
+            let mut pool = self.local.datagrams().borrow_mut();
+            self.socket.poll_serve(task, &mut pool, &self.group.datagrams, &mut tally)
         };
         self.book(&tally);
         (tally.received, polled)
@@ -55,9 +55,9 @@ impl UdpListener {
     fn empty_queue(&mut self) {
         let mut tally = UdpTally::default();
         {
-            let mut scratch = self.local.scratch.borrow_mut();
+            let mut pool = self.local.datagrams().borrow_mut();
             let rules = &self.group.datagrams;
-            let _failed = self.socket.try_drain(&mut scratch, rules, &mut tally, LAST_DATAGRAMS);
+            let _failed = self.socket.try_drain(&mut pool, rules, &mut tally, LAST_DATAGRAMS);
         }
         self.book(&tally);
     }

@@ -2,6 +2,7 @@
 
 use ipcow::config::{ConfigErrors, Inputs, LoadedConfig};
 use ipcow::plan::endpoints::{PlanError, SpecPlace};
+use ipcow::process::ConfineError;
 use ipcow::service::StartError;
 
 use super::diagnostics;
@@ -35,6 +36,12 @@ pub(crate) fn cannot_serve(error: &StartError) -> u8 {
 pub(crate) fn config_errors(errors: &ConfigErrors, color: bool) -> u8 {
     eprint!("{}", diagnostics::config_errors(errors, color));
     errors.exit_code()
+}
+
+/// Says why the process could not be confined.
+pub(crate) fn confine_error(error: &ConfineError) -> u8 {
+    let failed = fail(error);
+    if error.is_configuration() { CONFIG } else { failed }
 }
 
 /// Says why a service was not planned.

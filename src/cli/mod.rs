@@ -24,7 +24,7 @@ use args::{Arguments, Command, ConfigCommand};
 
 /// Runs the command that the arguments name; returns its exit code.
 pub(crate) fn run() -> u8 {
-    let arguments = Arguments::parse();
+    let arguments = arguments();
     let color =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
     let env = config::environment();
@@ -41,4 +41,25 @@ pub(crate) fn run() -> u8 {
             config_show::run(&inputs, form, &mut io::stdout(), &mut io::stderr())
         }
     }
+}
+
+/// The arguments, or the end of the program with what is wrong with them.
+fn arguments() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|refused| {
+        // The message quotes what was typed: it shall say so, not move the cursor.
+        let shown = std::env::args_os().map(|word| escaped(&word.to_string_lossy()));
+        Arguments::try_parse_from(shown).err().unwrap_or(refused).exit()
+    })
+}
+
+/// The text with its control characters written out.
+fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for found in text.chars() {
+        match found.is_control() {
+            true => shown.extend(found.escape_default()),
+            false => shown.push(found),
+        }
+    }
+    shown
 }

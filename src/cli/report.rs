@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::json::{dropped, refused};
 use super::plan::counted;
+use ipcow::process::Confinement;
 use ipcow::service::{Snapshot, Summary};
 use ipcow::spec::{Endpoint, compress};
 use ipcow::supervision::{ChunkState, EndpointFailure, Fault, Ready, WorkerState};
@@ -41,6 +42,31 @@ pub(crate) fn recovered(endpoints: Vec<Endpoint>) -> String {
     }
     let count = counted(endpoints.len() as u64, "endpoint");
     format!("recovered: {count}: {}\n", compress(endpoints, LISTED))
+}
+
+/// Writes to the log who the process is and what it may still do.
+pub(crate) fn log_confinement(confined: &Confinement) {
+    let capabilities = match confined.capabilities.len() {
+        0 => "none".to_owned(),
+        1..=3 => confined.capabilities.join(", "),
+        many => format!("{many} of them"),
+    };
+    let sandbox = match confined.denied.is_empty() {
+        true => "nothing".to_owned(),
+        false => confined.denied.join("; "),
+    };
+    tracing::info!(
+        uid = confined.uid,
+        gid = confined.gid,
+        capabilities,
+        no_new_privs = confined.no_new_privs,
+        sandbox_denies = sandbox,
+        "privileges"
+    );
+    if !confined.missing.is_empty() {
+        let missing = confined.missing.join("; ");
+        tracing::warn!(missing, "the sandbox is not complete");
+    }
 }
 
 /// Writes the summary of a running service to the log (SIGUSR1).

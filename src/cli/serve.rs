@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use ipcow::config::{self, Inputs, LoadedConfig};
+use ipcow::process;
 use ipcow::service::signals::Signals;
 use ipcow::service::{Event, Service, ServiceBuilder, ServiceGone, ServiceHandle};
 use ipcow::supervision::Ready;
@@ -17,7 +18,7 @@ use tokio::time::{interval, sleep};
 use super::args::ServeArgs;
 use super::progress::Display;
 use super::screen::Screen;
-use super::{exit, logging};
+use super::{exit, logging, report};
 
 /// Most events that are printed in one piece as JSON.
 const BATCH: usize = 64;
@@ -35,14 +36,20 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
     if let Err(error) = Service::prepare_process() {
         return exit::cannot_serve(&error);
     }
+    // Before the first thread: each would keep the rights that it began with.
+    let confined = match process::confine(&loaded.config.process) {
+        Ok(confined) => confined,
+        Err(error) => return exit::confine_error(&error),
+    };
     let builder = Service::builder().config(loaded.config.clone()).force(args.force);
-    // Before the first thread. Where it fails, opening takes longer.
+    // Before the first thread, too. Where it fails, opening takes longer.
     let _kept_as_it_was = builder.make_room();
     let screen = match Screen::open(args) {
         Ok(screen) => screen,
         Err(error) => return exit::fail(&error),
     };
     logging::init(&loaded.config.log, screen.stderr.clone(), color);
+    report::log_confinement(&confined);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {

@@ -2,11 +2,13 @@
 //!
 //! A test holds the two equal. Never reads or parses anything but one spec.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, OnLimit, Retry, Session, Shutdown, Supervision, Threads, Udp,
+    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
+    Threads, Udp,
 };
 use crate::spec::{Protocol, Spec};
 
@@ -27,6 +29,7 @@ impl Default for Config {
             limits: Limits::default(),
             udp: Udp::default(),
             shutdown: Shutdown::default(),
+            process: Process::default(),
             log: Log::default(),
         }
     }
@@ -113,7 +116,10 @@ impl Default for Udp {
         Self {
             max_datagram_bytes: 65_507,
             receive_buffer_bytes: None,
+            rate_per_source: NonZeroU32::new(10_000),
+            rate_total: None,
             refuse_source_ports: vec![(0, 1023), (2049, 2049)],
+            loop_breaker_per_sec: NonZeroU32::new(1000),
         }
     }
 }
@@ -124,6 +130,12 @@ impl Default for Shutdown {
             drain_timeout: Some(Duration::from_secs(10)),
             quiet: Some(Duration::from_millis(1000)),
         }
+    }
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { user: None, group: None, sandbox: SandboxMode::Auto }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Holds what the rest of the program reads. Never text, files or layers:
 //! those are turned into this, or refused, by the rest of this room.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -37,6 +38,8 @@ pub struct Config {
     pub udp: Udp,
     /// `[shutdown]`
     pub shutdown: Shutdown,
+    /// `[process]`
+    pub process: Process,
     /// `[log]`
     pub log: Log,
 }
@@ -209,8 +212,17 @@ pub struct Udp {
     pub max_datagram_bytes: u16,
     /// `SO_RCVBUF` of each UDP socket (socket(7)); `None` = the kernel's default.
     pub receive_buffer_bytes: Option<u32>,
+    /// Most datagrams a second that are answered to one IPv4 address or one /64;
+    /// `None` = no limit. At most 10,000,000. Loopback is exempt.
+    pub rate_per_source: Option<NonZeroU32>,
+    /// Most datagrams a second that are answered to all sources together;
+    /// `None` = no limit. At most 10,000,000.
+    pub rate_total: Option<NonZeroU32>,
     /// Source ports that are never answered, as inclusive ranges.
     pub refuse_source_ports: Vec<(u16, u16)>,
+    /// A source whose one datagram comes more often than this a second, for two
+    /// seconds, is muted for 60 s; `None` = never. At most 10,000,000. Loopback is exempt.
+    pub loop_breaker_per_sec: Option<NonZeroU32>,
 }
 
 /// `[shutdown]`
@@ -222,6 +234,32 @@ pub struct Shutdown {
     /// A draining session with nothing in flight for that long is closed;
     /// `None` = quiet sessions run on to the deadline.
     pub quiet: Option<Duration>,
+}
+
+/// `[process]`: who the process is and what the kernel denies it.
+///
+/// Read by [`process::confine`](crate::process::confine) alone: a service confines nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Process {
+    /// Who the process becomes, by name or number; `None` = it stays who it is.
+    pub user: Option<String>,
+    /// Its group, by name or number; `None` = the user's own.
+    pub group: Option<String>,
+    /// What the kernel shall deny. Default auto.
+    pub sandbox: SandboxMode,
+}
+
+/// Whether the kernel shall deny what the program never needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxMode {
+    /// As much as the kernel can; what it cannot is said.
+    Auto,
+    /// Landlock and seccomp, or the program does not start.
+    On,
+    /// Nothing.
+    Off,
 }
 
 /// `[log]`
@@ -277,6 +315,7 @@ impl Config {
             ("limits", self.limits != new.limits),
             ("udp", self.udp != new.udp),
             ("shutdown", self.shutdown != new.shutdown),
+            ("process", self.process != new.process),
             ("log", self.log != new.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

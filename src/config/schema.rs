@@ -67,6 +67,8 @@ pub(crate) const LISTEN_DEFAULTS: &str = "listen_defaults";
 
 /// Longest termination sequence. Unit: bytes (interface, `[listen_defaults]`).
 const MAX_TERMINATION: usize = 4096;
+/// A name or number of a user or group.
+const NAME: Kind = Kind::Text { max_bytes: 256 };
 const DAY_SECS: u64 = 86_400;
 const YEAR_SECS: u64 = 31_536_000;
 const HOUR_MS: u64 = 3_600_000;
@@ -74,6 +76,8 @@ const HOUR_MS: u64 = 3_600_000;
 const MAX_KEEPALIVE_SECS: u64 = 32_767;
 /// 65,535 less the headers of IPv4 and UDP (RFC 791, RFC 768).
 const MAX_DATAGRAM: u64 = 65_507;
+/// More than one machine answers.
+const MAX_RATE: u64 = 10_000_000;
 
 /// Most sessions that may be asked for.
 const MAX_SESSIONS: u64 = 10_000_000;
@@ -114,6 +118,10 @@ const fn secs(min: u64, max: u64) -> Kind {
 
 const fn millis(min: u64, max: u64) -> Kind {
     whole(min, max, "milliseconds")
+}
+
+const fn per_sec() -> Kind {
+    whole(0, MAX_RATE, "datagrams a second")
 }
 
 const fn number(min: f64, max: f64) -> Kind {
@@ -163,15 +171,15 @@ pub(crate) static KEYS: &[Key] = &[
     key("limits", "on_limit", words(&["wait", "close"]), "What clients beyond the limit meet."),
     key("udp", "max_datagram_bytes", whole(0, MAX_DATAGRAM, "bytes"), "The longest one answered."),
     key("udp", "receive_buffer_bytes", auto(1024, 1 << 30, "bytes"), "SO_RCVBUF of a socket."),
-    later("udp", "rate_per_source"),
-    later("udp", "rate_total"),
+    key("udp", "rate_per_source", per_sec(), "Answers to one /32 or /64; 0 = no limit."),
+    key("udp", "rate_total", per_sec(), "Answers to all sources; 0 = no limit."),
     key("udp", "refuse_source_ports", Kind::PortRanges, "Source ports that are never answered."),
-    later("udp", "loop_breaker_per_sec"),
+    key("udp", "loop_breaker_per_sec", per_sec(), "One datagram more often is a loop; 0 = off."),
     key("shutdown", "drain_timeout_secs", secs(0, DAY_SECS), "The drain deadline; 0 = for ever."),
     key("shutdown", "quiet_ms", millis(0, HOUR_MS), "Ends quiet sessions of a drain; 0 = never."),
-    later("process", "user"),
-    later("process", "group"),
-    later("process", "sandbox"),
+    key("process", "user", NAME, "Who the process becomes; \"\" = stay who you are."),
+    key("process", "group", NAME, "Its group; \"\" = the user's own."),
+    key("process", "sandbox", words(&["auto", "on", "off"]), "What the kernel shall deny it."),
     later("control", "path"),
     later("control", "mode"),
     later("control", "group"),
@@ -242,8 +250,8 @@ mod tests {
 
     #[test]
     fn a_section_without_built_keys_is_known_but_not_offered() {
-        assert!(is_section("process"));
-        assert!(!built_sections().contains(&"process"));
+        assert!(is_section("admin"));
+        assert!(!built_sections().contains(&"admin"));
         assert!(built_sections().contains(&"retry"));
     }
 }

@@ -3,6 +3,7 @@
 //! Rules between keys live here. Never sees a text: a value that arrives here
 //! was checked against the schema, so an error from serde is a defect of ours.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ::config::{ConfigError, Map, Value, ValueKind};
@@ -12,7 +13,8 @@ use super::groups;
 use super::layer::{Flat, flat};
 use super::model::{
     Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, OnLimit, Retry, Session, Shutdown, Supervision, Threads, Udp,
+    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
+    Threads, Udp,
 };
 use super::schema::LISTEN_DEFAULTS;
 use super::value::{percent, port_range};
@@ -47,6 +49,7 @@ struct Sections {
     limits: RawLimits,
     udp: RawUdp,
     shutdown: RawShutdown,
+    process: RawProcess,
     log: RawLog,
 }
 
@@ -122,13 +125,23 @@ struct RawLimits {
 struct RawUdp {
     max_datagram_bytes: u16,
     receive_buffer_bytes: Auto<u32>,
+    rate_per_source: u32,
+    rate_total: u32,
     refuse_source_ports: Vec<String>,
+    loop_breaker_per_sec: u32,
 }
 
 #[derive(Deserialize)]
 struct RawShutdown {
     drain_timeout_secs: u64,
     quiet_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct RawProcess {
+    user: String,
+    group: String,
+    sandbox: SandboxMode,
 }
 
 #[derive(Deserialize)]
@@ -171,6 +184,11 @@ pub(crate) fn config(
         shutdown: Shutdown {
             drain_timeout: secs(raw.shutdown.drain_timeout_secs),
             quiet: off_or(Duration::from_millis(raw.shutdown.quiet_ms)),
+        },
+        process: Process {
+            user: given(raw.process.user),
+            group: given(raw.process.group),
+            sandbox: raw.process.sandbox,
         },
         log: Log { level: raw.log.level, format: raw.log.format },
     })
@@ -262,12 +280,20 @@ fn udp(raw: RawUdp) -> Result<Udp, ConfigError> {
     Ok(Udp {
         max_datagram_bytes: raw.max_datagram_bytes,
         receive_buffer_bytes: raw.receive_buffer_bytes.given(),
+        rate_per_source: NonZeroU32::new(raw.rate_per_source),
+        rate_total: NonZeroU32::new(raw.rate_total),
         refuse_source_ports: raw
             .refuse_source_ports
             .into_iter()
             .map(range)
             .collect::<Result<_, _>>()?,
+        loop_breaker_per_sec: NonZeroU32::new(raw.loop_breaker_per_sec),
     })
+}
+
+/// An empty text means "none".
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn secs(seconds: u64) -> Option<Duration> {

@@ -14,6 +14,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
+use super::low_port;
 use crate::spec::{Address, Endpoint, Port, Protocol};
 
 /// Numbers that [`reserve_pair`] tries before it gives up.
@@ -112,7 +113,7 @@ impl AsRawFd for Bound {
 ///
 /// Non-blocking and close-on-exec. TCP binds through TIME_WAIT (`SO_REUSEADDR`);
 /// UDP never does: there the option would let a second instance steal the
-/// traffic. IPv6 is v6-only, so that `[::]` and `0.0.0.0` go side by side.
+/// traffic. A low port is bound with CAP_NET_BIND_SERVICE raised, where the process kept it. IPv6 is v6-only, so that `[::]` and `0.0.0.0` go side by side.
 ///
 /// # Errors
 /// What the kernel said, with its errno: EADDRINUSE, EADDRNOTAVAIL, EACCES,
@@ -137,7 +138,7 @@ pub(crate) fn bind(endpoint: &Endpoint, options: &BindOptions) -> io::Result<Bou
         Protocol::Tcp => socket.set_reuse_address(true)?,
         Protocol::Udp => prepare_datagrams(&socket, asked.ip(), options.receive_buffer)?,
     }
-    socket.bind(&asked.into())?;
+    low_port::bind(|| socket.bind(&asked.into()))?;
     let endpoint = match endpoint.port {
         Port::Number(_) => *endpoint,
         Port::Ephemeral(_) => endpoint.with_port(own_port(&socket)?),

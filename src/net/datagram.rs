@@ -1,31 +1,48 @@
 //! UDP echo: one datagram out for one in, from the address that was dialled.
 //!
-//! Holds no buffer: the caller lends one. Never keeps anything about a source,
-//! never waits for room to answer: what cannot be sent now is dropped and counted.
+//! Moves datagrams in batches, through memory that the caller lends. Never waits
+//! for room to answer: what cannot be sent now is dropped and counted.
 
 mod message;
+mod replies;
 
 use std::io;
 use std::net::SocketAddr;
 use std::ops::AddAssign;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use nix::errno::Errno;
 
 use super::bind::Bound;
 use super::source_guard::SourceGuard;
 use super::source_rules::{SourceRules, Standing};
+use super::sys::batch::{BATCH, Batch};
 use super::sys::{self, Watched};
 use crate::config::Mode;
-use crate::supervision::DropReason;
-use message::{Arrival, ControlBuffer};
+use crate::supervision::{DropReason, SourceLimits};
+use message::Arrival;
+use replies::Replies;
 
-/// Datagrams after which a socket lets its neighbours run.
-const DATAGRAMS_A_POLL: usize = 64;
+/// Datagrams after which a socket lets its neighbours run: a batch.
+const DATAGRAMS_A_POLL: usize = BATCH;
 
-/// Sends of one answer before it is given up: each earlier failure may have
-/// been about another peer.
-const SENDS_AN_ANSWER: usize = 3;
+/// Room for one datagram; the longest of 65,507 bytes fits (RFC 768).
+const ROOM: usize = 64 * 1024;
+
+/// Where datagrams are while they are answered. One a thread, for all its sockets:
+/// 4 MiB of addresses, of which the kernel backs what was ever used.
+pub(crate) struct DatagramPool {
+    batch: Batch,
+    replies: Replies,
+}
+
+impl Default for DatagramPool {
+    fn default() -> Self {
+        Self { batch: Batch::new(ROOM), replies: Replies::default() }
+    }
+}
 
 /// What a listener does with datagrams; shared by those of a group.
 #[derive(Debug)]
@@ -38,6 +55,8 @@ pub(crate) struct DatagramRules {
     pub(crate) sources: SourceRules,
     /// Whom it never answers.
     pub(crate) guard: SourceGuard,
+    /// Whom it answers no more; shared by all groups.
+    pub(crate) limits: Arc<SourceLimits>,
 }
 
 /// What a UDP socket did; it is added to.
@@ -106,22 +125,25 @@ impl DatagramSocket {
     /// Serves what has arrived, at most 64 datagrams a call, and has the task
     /// woken for the rest. `Ready` only with an error.
     ///
-    /// `scratch` should hold 65,535 bytes: what does not fit counts as oversize.
     /// Errors about one peer (an ICMP answer, a filter) never end a socket. For
     /// those that do, `accept::classify` says whether to pause or to give up.
     pub(crate) fn poll_serve(
         &mut self,
         cx: &mut Context<'_>,
-        scratch: &mut [u8],
+        pool: &mut DatagramPool,
         rules: &DatagramRules,
         tally: &mut UdpTally,
     ) -> Poll<io::Error> {
-        let mut control = ControlBuffer::default();
-        for _ in 0..DATAGRAMS_A_POLL {
-            let receive = |bound: &Bound| message::receive(bound, scratch, &mut control);
-            match ready!(self.socket.poll_io(cx, receive)) {
-                Ok(arrival) => serve(self.bound(), &arrival, scratch, rules, tally),
-                Err(error) if is_about_a_peer(&error) => {}
+        let mut served = 0;
+        while served < DATAGRAMS_A_POLL {
+            let most = DATAGRAMS_A_POLL - served;
+            let receive = |bound: &Bound| pool.batch.receive(bound, most);
+            match ready!(self.socket.poll_batch(cx, receive)) {
+                Ok(count) => {
+                    serve(self.bound(), count, pool, rules, tally);
+                    served += count;
+                }
+                Err(error) if is_about_a_peer(&error) => served += 1,
                 Err(error) => return Poll::Ready(error),
             }
         }
@@ -135,28 +157,29 @@ impl DatagramSocket {
     /// For the close: what is in the queue then would be lost.
     ///
     /// # Errors
-    /// What recvmsg(2) says, but not about one peer.
+    /// What recvmmsg(2) says, but not about one peer.
     pub(crate) fn try_drain(
         &mut self,
-        scratch: &mut [u8],
+        pool: &mut DatagramPool,
         rules: &DatagramRules,
         tally: &mut UdpTally,
         most: usize,
     ) -> io::Result<usize> {
-        let mut control = ControlBuffer::default();
         let mut served = 0;
         let mut result = Ok(());
         while served < most {
-            match message::receive(self.bound(), scratch, &mut control) {
-                Ok(arrival) => serve(self.bound(), &arrival, scratch, rules, tally),
+            match pool.batch.receive(self.bound(), most - served) {
+                Ok((count, _)) => {
+                    serve(self.bound(), count, pool, rules, tally);
+                    served += count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if is_about_a_peer(&error) => {}
+                Err(error) if is_about_a_peer(&error) => served += 1,
                 Err(error) => {
                     result = Err(error);
                     break;
                 }
             }
-            served += 1;
         }
         // A kernel that does not say leaves what the datagrams themselves said.
         if let Ok(total) = sys::kernel_drops(self.bound()) {
@@ -166,76 +189,65 @@ impl DatagramSocket {
     }
 }
 
-/// Counts one datagram, and answers it if it may be answered.
+/// Counts the first `count` datagrams of the batch, and answers those that may
+/// be answered.
 fn serve(
     bound: &Bound,
-    arrival: &Arrival,
-    scratch: &[u8],
+    count: usize,
+    pool: &mut DatagramPool,
     rules: &DatagramRules,
     tally: &mut UdpTally,
 ) {
-    tally.received += 1;
-    tally.bytes_in += arrival.length as u64;
-    tally.last_source = Some(arrival.source);
-    if let Some(total) = arrival.kernel_drops {
-        count_losses(bound, total, tally);
+    let DatagramPool { batch, replies } = pool;
+    replies.clear();
+    let mut clock = None;
+    for place in 0..count {
+        let arrival = Arrival::read(batch, place, bound.local_addr());
+        tally.received += 1;
+        tally.bytes_in += arrival.length as u64;
+        tally.last_source = Some(arrival.source);
+        if let Some(total) = arrival.kernel_drops {
+            count_losses(bound, total, tally);
+        }
+        let standing = rules.sources.standing(arrival.source.ip());
+        match rules.mode {
+            Mode::Discard if standing == Standing::Denied => tally.drop_one(DropReason::Source),
+            Mode::Discard => {}
+            Mode::Echo => match refusal(&arrival, batch, rules, standing, &mut clock) {
+                None => replies.push(arrival),
+                Some(reason) => tally.drop_one(reason),
+            },
+        }
     }
-    let standing = rules.sources.standing(arrival.source.ip());
-    match rules.mode {
-        Mode::Discard if standing == Standing::Denied => tally.drop_one(DropReason::Source),
-        Mode::Discard => {}
-        Mode::Echo => match answer(bound, arrival, scratch, rules, standing) {
-            Ok(sent) => {
-                tally.replied += 1;
-                tally.bytes_out += sent as u64;
-            }
-            Err(reason) => tally.drop_one(reason),
-        },
-    }
+    replies.send(bound, batch, tally);
 }
 
-/// Sends the same bytes back; how many they were.
-fn answer(
-    bound: &Bound,
+/// Why this datagram gets no answer; `None` = it gets one.
+///
+/// `clock` is the time of the batch, once somebody has asked for it.
+fn refusal(
     arrival: &Arrival,
-    scratch: &[u8],
+    batch: &Batch,
     rules: &DatagramRules,
     standing: Standing,
-) -> Result<usize, DropReason> {
+    clock: &mut Option<Instant>,
+) -> Option<DropReason> {
     if arrival.to_broadcast {
-        return Err(DropReason::Broadcast);
+        return Some(DropReason::Broadcast);
     }
     if let Some(reason) = rules.guard.refuses(arrival.source, arrival.dialled, standing) {
-        return Err(reason);
+        return Some(reason);
     }
-    if arrival.length > usize::from(rules.max_datagram_bytes) {
-        return Err(DropReason::Oversize);
+    let payload = batch.payload(arrival.place);
+    let most = usize::from(rules.max_datagram_bytes);
+    if arrival.length > most || arrival.length > payload.len() {
+        return Some(DropReason::Oversize);
     }
-    let payload = scratch.get(..arrival.length).ok_or(DropReason::Oversize)?;
-    let mut refusal = DropReason::Unreachable;
-    for _ in 0..SENDS_AN_ANSWER {
-        match message::send(bound, payload, arrival) {
-            Ok(sent) => return Ok(sent),
-            Err(errno) => refusal = why_unsent(errno),
-        }
-        // Only what may have been about an earlier answer is worth another try.
-        if refusal != DropReason::Unreachable {
-            break;
-        }
+    if !rules.limits.judges(arrival.source) {
+        return None;
     }
-    Err(refusal)
-}
-
-/// Why an answer could not be sent.
-fn why_unsent(errno: Errno) -> DropReason {
-    match errno {
-        Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => DropReason::SendBuffer,
-        // What a socket without SO_BROADCAST hears when it sends to a subnet's
-        // broadcast address (socket(7)).
-        Errno::EACCES => DropReason::Broadcast,
-        Errno::EMSGSIZE => DropReason::Oversize,
-        _ => DropReason::Unreachable,
-    }
+    let now = *clock.get_or_insert_with(Instant::now);
+    rules.limits.refuses(arrival.source, payload, now)
 }
 
 /// True for what a receive reports about an earlier answer: an interruption, or

@@ -10,6 +10,7 @@ pub(crate) mod bind;
 pub(crate) mod datagram;
 pub(crate) mod echo;
 pub(crate) mod host;
+mod low_port;
 pub(crate) mod routes;
 pub(crate) mod source_guard;
 pub(crate) mod source_rules;

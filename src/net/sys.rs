@@ -1,7 +1,10 @@
 //! What the kernel knows about one socket or thread, and options of a session.
 //!
-//! The only file with `unsafe`: two registrations and two questions for which no
-//! dependency has a safe call. Never opens, binds, reads or writes a socket.
+//! With [`batch`] the only file with `unsafe`: registrations, questions, and calls
+//! for many datagrams, for which no dependency has a safe call. Never opens or
+//! binds a socket.
+
+pub(super) mod batch;
 
 use std::ffi::CString;
 use std::io;
@@ -86,6 +89,30 @@ impl<T: AsRawFd> Watched<T> {
             let mut ready = ready!(self.0.poll_read_ready(cx))?;
             if let Ok(done) = ready.try_io(|socket| call(socket.get_ref())) {
                 return Poll::Ready(done);
+            }
+        }
+    }
+
+    /// As [`Self::poll_io`]; `call` also says whether it has emptied the socket.
+    /// If so, the next poll waits for new input without asking the kernel again:
+    /// what has come since is another event of epoll(7), which forgets none.
+    ///
+    /// # Errors
+    /// As [`Self::poll_io`].
+    pub(super) fn poll_batch<O>(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(&T) -> io::Result<(O, bool)>,
+    ) -> Poll<io::Result<O>> {
+        loop {
+            let mut ready = ready!(self.0.poll_read_ready(cx))?;
+            if let Ok(done) = ready.try_io(|socket| call(socket.get_ref())) {
+                return Poll::Ready(done.map(|(done, emptied)| {
+                    if emptied {
+                        ready.clear_ready();
+                    }
+                    done
+                }));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::plan::reach::{LocalRoutes, Reach};
 use crate::plan::resources::{Demand, FdBudget};
 use crate::supervision::{
     ChunkTable, Coverage, Fault, FaultKind, Ready, RestartPolicy, RetryPolicy, SessionLimits,
-    WorkerCounters,
+    SourceLimits, WorkerCounters,
 };
 
 /// Most session failures that wait to be logged; more are counted as dropped.
@@ -144,6 +145,7 @@ fn runtimes(
     routes: Routes,
 ) -> impl Fn(&Arc<ListenSettings>) -> GroupRuntime + use<> {
     let (udp, longest) = (config.udp.clone(), somaxconn(plan));
+    let limits = Arc::new(SourceLimits::new(&config.udp, RandomState::new(), Instant::now()));
     move |settings| GroupRuntime {
         settings: Arc::clone(settings),
         terminator: Terminator::new(&settings.termination),
@@ -153,6 +155,7 @@ fn runtimes(
             max_datagram_bytes: udp.max_datagram_bytes,
             sources: SourceRules::new(&settings.allow_from, &settings.deny_from),
             guard: source_guard(&udp, layout.clone(), routes.clone()),
+            limits: Arc::clone(&limits),
         },
     }
 }

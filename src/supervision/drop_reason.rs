@@ -20,6 +20,13 @@ pub enum DropReason {
     ZeroNet,
     /// Its source is a loopback address, and the dialled one is not.
     LoopbackSource,
+    /// Its source sent more than `udp.rate_per_source`.
+    SourceRate,
+    /// All sources sent more than `udp.rate_total`.
+    TotalRate,
+    /// Its source is muted: the same datagram came from there more often than
+    /// `udp.loop_breaker_per_sec`, as between two machines that answer each other.
+    Loop,
     /// It is longer than `udp.max_datagram_bytes`.
     Oversize,
     /// The kernel had no room for the answer.
@@ -33,7 +40,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of [`Self::index`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Source,
         Self::SourcePort,
         Self::OwnEndpoint,
@@ -41,6 +48,9 @@ impl DropReason {
         Self::Broadcast,
         Self::ZeroNet,
         Self::LoopbackSource,
+        Self::SourceRate,
+        Self::TotalRate,
+        Self::Loop,
         Self::Oversize,
         Self::SendBuffer,
         Self::Unreachable,
@@ -64,6 +74,9 @@ impl DropReason {
             Self::Broadcast => "broadcast",
             Self::ZeroNet => "zero_net",
             Self::LoopbackSource => "loopback_source",
+            Self::SourceRate => "source_rate",
+            Self::TotalRate => "total_rate",
+            Self::Loop => "loop",
             Self::Oversize => "oversize",
             Self::SendBuffer => "send_buffer",
             Self::Unreachable => "unreachable",
@@ -77,6 +90,9 @@ impl DropReason {
         match self {
             Self::Source => Some("listen_defaults.allow_from, deny_from"),
             Self::SourcePort => Some("udp.refuse_source_ports"),
+            Self::SourceRate => Some("udp.rate_per_source"),
+            Self::TotalRate => Some("udp.rate_total"),
+            Self::Loop => Some("udp.loop_breaker_per_sec"),
             Self::Oversize => Some("udp.max_datagram_bytes"),
             Self::ReceiveBuffer => Some("udp.receive_buffer_bytes"),
             Self::OwnEndpoint

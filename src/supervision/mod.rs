@@ -20,6 +20,7 @@ mod refusal;
 mod report;
 mod restart_counters;
 mod retry;
+mod source_limits;
 mod states;
 mod table;
 
@@ -42,5 +43,6 @@ pub use report::{
 };
 pub use restart_counters::{RestartCounters, RestartCounts};
 pub use retry::{RetryPolicy, Verdict};
+pub(crate) use source_limits::SourceLimits;
 pub use states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
 pub use table::{ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot};

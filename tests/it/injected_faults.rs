@@ -99,7 +99,7 @@ fn a_udp_socket_that_finds_no_memory_pauses_and_loses_no_datagram() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("trace");
     let mut server = Ipcow::serve(["udp://127.0.0.1:0", "--workers", "1"])
-        .traced(&file, &["trace=recvmsg", "inject=recvmsg:error=ENOMEM:when=4..6"])
+        .traced(&file, &["trace=recvmmsg", "inject=recvmmsg:error=ENOMEM:when=4..6"])
         .start();
     let client = udp_client(server.ready().udp());
     for number in 0..10 {
@@ -177,4 +177,38 @@ fn a_socket_that_fails_each_time_it_is_served_is_quarantined_and_probed() {
     let after_probes = quarantines(&done.stderr) as u64 - 1;
     assert_eq!(failed, 4 + after_probes, "three restarts, and none after a probe: {summary}");
     assert_eq!(summary["restarts"]["listeners"], 0, "nothing crashed");
+}
+
+#[test]
+fn an_answer_that_the_kernel_has_no_room_for_is_dropped_counted_and_harms_no_other() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    for (errno, calls, reason) in [
+        ("EAGAIN", "2", Some("send_buffer")),
+        // May be about an earlier answer: tried three times.
+        ("EPERM", "2..4", Some("unreachable")),
+        ("EINTR", "2..3", None),
+    ] {
+        let injection = format!("inject=sendmmsg:error={errno}:when={calls}");
+        let mut server = Ipcow::serve(["udp://127.0.0.1:0", "--workers", "1"])
+            .traced(&folder.path().join("trace"), &["trace=sendmmsg", &injection])
+            .start();
+        let client = udp_client(server.ready().udp());
+        echo_udp(&client, b"first");
+        match reason {
+            Some(_) => assert_eq!(client.send(b"unanswered").expect("it leaves"), 10),
+            None => echo_udp(&client, b"answered in the end"),
+        }
+        // Longer, so that it never leaves in one piece with the one before.
+        echo_udp(&client, b"on and on and on");
+        let summary = server.terminate().expect_code(0).summary();
+        let lost = u64::from(reason.is_some());
+        let expected = [3, 3 - lost];
+        assert_eq!(counts(&summary, "datagrams", ["received", "replied"]), expected, "{summary}");
+        if let Some(reason) = reason {
+            assert_eq!(summary["datagrams"]["dropped"][reason], 1, "{errno}: {summary}");
+        }
+    }
 }

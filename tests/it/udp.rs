@@ -1,12 +1,13 @@
 //! What a UDP endpoint does with datagrams (interface §7; faults 33, 35, 39 and 40).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use crate::common::{
-    Block, Ipcow, Namespace, Need, Running, counts, echo_udp, needs, random_bytes, udp_client,
+    Block, Ipcow, Namespace, Need, Running, Spoofer, counts, echo_udp, needs, random_bytes,
+    udp_client,
 };
 
 fn serving(spec: &str) -> (Running, SocketAddr) {
@@ -108,29 +109,17 @@ fn a_refused_source_port_gets_no_reply_and_is_counted() {
 
 #[test]
 fn two_endpoints_of_one_plan_never_answer_each_other() {
-    if !needs(&[Need::Root, Need::Tool("python3")]) {
+    if !needs(&[Need::Root]) {
         return;
     }
     let block = Block::new();
     let (one, two) = (block.ip(0), block.ip(1));
     let mut server = Ipcow::serve([format!("udp://{one},{two}:18000")]).start();
     assert_eq!(server.ready().endpoints("listening"), 2);
-    spoof(two, one);
+    Spoofer::new().send((two, 18_000), (one, 18_000), b"ping");
     // Sent after the spoofed one, answered after it was judged.
     echo_udp(&udp_client((one, 18_000).into()), b"barrier");
     echo_udp(&udp_client((two, 18_000).into()), b"barrier");
     let summary = server.terminate().expect_code(0).summary();
     assert_eq!(counts(&summary, "datagrams", ["received", "replied"]), [3, 2], "{summary}");
-}
-
-/// One datagram from port 18000 of `from` to port 18000 of `to`, by a raw socket.
-fn spoof(from: Ipv4Addr, to: Ipv4Addr) {
-    let script = "import socket, struct, sys\n\
-        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)\n\
-        raw.bind((sys.argv[1], 0))\n\
-        raw.sendto(struct.pack('!HHHH', 18000, 18000, 12, 0) + b'ping', (sys.argv[2], 0))";
-    let status = std::process::Command::new("python3")
-        .args(["-c", script, &IpAddr::from(from).to_string(), &IpAddr::from(to).to_string()])
-        .status();
-    assert!(status.expect("python3 starts").success());
 }

@@ -3,10 +3,12 @@
 mod netns;
 
 use std::future::poll_fn;
+use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::*;
+use crate::config;
 use crate::net::bind::{self, BindOptions};
 use crate::spec::{Address, Endpoint, Port, Protocol};
 
@@ -21,7 +23,12 @@ fn bound_on(ip: IpAddr, options: &BindOptions) -> Bound {
 fn rules(refused: &[(u16, u16)]) -> DatagramRules {
     let guard = SourceGuard::new(refused, Box::new(|_| false));
     let sources = SourceRules::new(&[], &[]);
-    DatagramRules { mode: Mode::Echo, max_datagram_bytes: 65_507, sources, guard }
+    let limits = limits(&config::Udp::default());
+    DatagramRules { mode: Mode::Echo, max_datagram_bytes: 65_507, sources, guard, limits }
+}
+
+fn limits(udp: &config::Udp) -> Arc<SourceLimits> {
+    Arc::new(SourceLimits::new(udp, RandomState::new(), Instant::now()))
 }
 
 /// A client that waits no longer than two seconds for an answer.
@@ -37,13 +44,13 @@ struct Server {
     socket: DatagramSocket,
     rules: DatagramRules,
     tally: UdpTally,
-    scratch: Vec<u8>,
+    pool: DatagramPool,
 }
 
 impl Server {
     fn new(bound: Bound, rules: DatagramRules) -> Self {
         let socket = DatagramSocket::new(bound).expect("a registration");
-        Self { socket, rules, tally: UdpTally::default(), scratch: vec![0; 65_536] }
+        Self { socket, rules, tally: UdpTally::default(), pool: DatagramPool::default() }
     }
 
     fn on(ip: impl Into<IpAddr>) -> Self {
@@ -55,8 +62,8 @@ impl Server {
     }
 
     fn serve(&mut self) -> usize {
-        let (scratch, tally) = (&mut self.scratch, &mut self.tally);
-        self.socket.try_drain(scratch, &self.rules, tally, 100_000).expect("no failure")
+        let (pool, tally) = (&mut self.pool, &mut self.tally);
+        self.socket.try_drain(pool, &self.rules, tally, 100_000).expect("no failure")
     }
 
     /// Serves one datagram of this client, and expects this reason against it.
@@ -93,6 +100,51 @@ async fn every_length_comes_back_unchanged_and_the_empty_one_too() {
             ..UdpTally::default()
         };
         assert_eq!(server.tally, expected);
+    }
+}
+
+/// Sends datagrams of these lengths, each from the client with that number, and
+/// expects each client's own ones back, in their order and unchanged.
+fn expect_echoes(server: &mut Server, clients: &[UdpSocket], sent: &[(usize, usize)]) {
+    let payload = |number: usize, length| vec![number as u8; length];
+    let before = server.tally;
+    for (number, (client, length)) in sent.iter().enumerate() {
+        clients[*client].send(&payload(number, *length)).expect("a datagram");
+    }
+    assert_eq!(server.serve(), sent.len());
+    for (number, (client, length)) in sent.iter().enumerate() {
+        let mut answer = vec![0xff; 2048];
+        let answered = clients[*client].recv(&mut answer).expect("an answer");
+        assert_eq!(answer[..answered], payload(number, *length), "{number} of {sent:?}");
+    }
+    let bytes = sent.iter().map(|(_, length)| *length as u64).sum::<u64>();
+    let expected = (before.replied + sent.len() as u64, before.bytes_out + bytes);
+    assert_eq!((server.tally.replied, server.tally.bytes_out), expected);
+}
+
+#[tokio::test]
+async fn a_batch_of_any_lengths_and_clients_comes_back_datagram_for_datagram() {
+    use proptest::strategy::{Strategy, ValueTree};
+    use proptest::test_runner::TestRunner;
+
+    let lengths = proptest::sample::select(&[0_usize, 1, 5, 5, 5, 9, 1471, 1472, 1473][..]);
+    let sent = proptest::collection::vec((0_usize..2, lengths), 1..70);
+    let mut runner = TestRunner::default();
+    for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        let unspecified: IpAddr =
+            if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        for bound_to in [ip, unspecified] {
+            let mut server = Server::on(bound_to);
+            let to = SocketAddr::new(ip, server.address().port());
+            let clients = [client(ip, to), client(ip, to)];
+            // A run of one source, which leaves in one piece.
+            let run: Vec<_> = (0..70).map(|number| (0, if number == 63 { 3 } else { 7 })).collect();
+            expect_echoes(&mut server, &clients, &run);
+            for _ in 0..25 {
+                let tree = sent.new_tree(&mut runner).expect("a list");
+                expect_echoes(&mut server, &clients, &tree.current());
+            }
+        }
     }
 }
 
@@ -169,7 +221,7 @@ async fn a_datagram_over_the_limit_is_dropped_whole() {
 async fn a_datagram_longer_than_the_buffer_is_not_answered_in_part() {
     let local = IpAddr::from(Ipv4Addr::LOCALHOST);
     let mut server = Server::on(local);
-    server.scratch.truncate(50);
+    server.pool.batch = Batch::new(50);
     let client = client(local, server.address());
     server.expect_dropped(&client, &[7; 60], DropReason::Oversize);
     assert_eq!(server.tally.bytes_in, 60, "its true length counts");
@@ -230,10 +282,10 @@ async fn a_socket_yields_after_sixty_four_datagrams_and_is_woken_for_the_rest() 
     for _ in 0..100 {
         client.send(b"x").expect("a datagram");
     }
-    let Server { socket, rules, tally, scratch } = &mut server;
+    let Server { socket, rules, tally, pool } = &mut server;
     let mut counts = Vec::new();
     let all = poll_fn(|cx| {
-        assert!(socket.poll_serve(cx, scratch, rules, tally).is_pending());
+        assert!(socket.poll_serve(cx, pool, rules, tally).is_pending());
         if tally.received > 0 {
             counts.push(tally.received);
         }
@@ -244,13 +296,6 @@ async fn a_socket_yields_after_sixty_four_datagrams_and_is_woken_for_the_rest() 
     for _ in 0..100 {
         client.recv(&mut [0; 2]).expect("an answer");
     }
-}
-
-#[test]
-fn a_failed_answer_is_counted_by_its_cause() {
-    assert_eq!(why_unsent(Errno::EAGAIN), DropReason::SendBuffer);
-    assert_eq!(why_unsent(Errno::EACCES), DropReason::Broadcast);
-    assert_eq!(why_unsent(Errno::ENETUNREACH), DropReason::Unreachable);
 }
 
 #[test]

@@ -12,12 +12,10 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::close;
 
+use super::super::low_port;
 use super::threads;
 use crate::plan::facts::EphemeralPorts;
 use crate::plan::resources::HostLimits;
-
-/// CAP_NET_BIND_SERVICE (capabilities(7)).
-const CAP_NET_BIND_SERVICE: u32 = 10;
 
 /// The limits as they are now.
 ///
@@ -36,7 +34,7 @@ pub(crate) fn limits() -> HostLimits {
         threads_bound,
         somaxconn: sysctl("net/core/somaxconn").unwrap_or(4096),
         unprivileged_port_start: sysctl("net/ipv4/ip_unprivileged_port_start").unwrap_or(1024),
-        can_bind_low_ports: has_capability(CAP_NET_BIND_SERVICE),
+        can_bind_low_ports: low_port::allowed(),
         nonlocal_bind_v4: sysctl("net/ipv4/ip_nonlocal_bind") == Some(1),
         nonlocal_bind_v6: sysctl("net/ipv6/ip_nonlocal_bind") == Some(1),
     }
@@ -118,14 +116,6 @@ fn port_list(text: &str) -> Vec<(u16, u16)> {
         Some((first.parse().ok()?, last.parse().ok()?))
     };
     text.trim().split(',').filter_map(range).collect()
-}
-
-/// True where the capability is effective in this thread.
-pub(crate) fn has_capability(number: u32) -> bool {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    mask.unwrap_or(0) >> number & 1 == 1
 }
 
 fn sysctl<T: FromStr>(name: &str) -> Option<T> {

@@ -6,13 +6,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use caps::{CapSet, Capability};
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::limits::{has_capability, sys_number};
+use super::limits::sys_number;
 use crate::plan::resources::ThreadBound;
 
-/// CAP_SYS_ADMIN and CAP_SYS_RESOURCE lift RLIMIT_NPROC (capabilities(7)).
-const LIFTING: [u32; 2] = [21, 24];
+/// What lifts RLIMIT_NPROC (capabilities(7)).
+const LIFTING: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_RESOURCE];
 
 /// Where the control groups are mounted: v2 alone, v1's pids, v2 beside v1.
 const CGROUP_ROOTS: [(&str, &str); 3] =
@@ -38,7 +39,8 @@ fn user_processes() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).ok()?;
     let (uid, _) = task_of(Path::new("/proc/self"))?;
     // The kernel never counts root or who may lift limits (fork(2), EAGAIN).
-    if soft == u64::MAX || uid == 0 || LIFTING.iter().any(|cap| has_capability(*cap)) {
+    let lifts = |cap: &Capability| caps::has_cap(None, CapSet::Effective, *cap).unwrap_or(false);
+    if soft == u64::MAX || uid == 0 || LIFTING.iter().any(lifts) {
         return None;
     }
     let tasks: u64 = fs::read_dir("/proc")

@@ -102,7 +102,8 @@ pub(super) fn udp_exposed(inputs: &Inputs<'_>) -> Option<Finding> {
         count: hits.count,
         message: format!(
             "{subject} UDP off loopback from any source; who forges a source makes this machine \
-             send the echo to a victim of their choice: {}",
+             send the echo to a victim of their choice, up to udp.rate_per_source datagrams a \
+             second: {}",
             hits.text()
         ),
         fix: "name the networks of your clients, as in allow_from = [\"10.0.0.0/8\"], or leave \

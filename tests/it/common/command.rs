@@ -106,6 +106,12 @@ impl Ipcow {
         self
     }
 
+    /// Runs this copy of the program.
+    pub(crate) fn instead_of_the_built_one(mut self, copy: &Path) -> Self {
+        self.binary = copy.into();
+        self
+    }
+
     /// Starts it and reads its pipes.
     pub(crate) fn start(self) -> Running {
         self.start_with(Stdio::piped())

@@ -47,6 +47,30 @@ impl Namespace {
         self.ip(&format!("link set {link} netns {there}"));
     }
 
+    /// A cable between `lan0` of this namespace, 10.79.0.1/24, and `lan0` of the other,
+    /// 10.79.0.2/24. Each sends to the other what it has no route for.
+    pub(crate) fn cable(&self, other: &Self) {
+        let there = format!("/proc/{}/fd/{}", std::process::id(), other.handle.as_raw_fd());
+        self.ip(&format!("link add lan0 type veth peer name lan0 netns {there}"));
+        for (end, own, peer) in
+            [(self, "10.79.0.1", "10.79.0.2"), (other, "10.79.0.2", "10.79.0.1")]
+        {
+            end.ip(&format!("addr add {own}/24 brd 10.79.0.255 dev lan0"));
+            end.ip("link set lan0 up");
+            end.ip(&format!("route add default via {peer}"));
+        }
+    }
+
+    /// Packets that `lan0` of this namespace has received.
+    pub(crate) fn packets(&self) -> u64 {
+        self.enter(|| {
+            let table = std::fs::read_to_string("/proc/thread-self/net/dev").expect("procfs");
+            let line = table.lines().find_map(|line| line.trim().strip_prefix("lan0:"));
+            let received = line.and_then(|line| line.split_whitespace().nth(1));
+            received.and_then(|count| count.parse().ok()).expect("a cable")
+        })
+    }
+
     /// Runs `ip` with these words.
     pub(crate) fn ip(&self, words: &str) {
         self.enter(|| {

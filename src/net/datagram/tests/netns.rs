@@ -131,6 +131,55 @@ fn a_link_local_client_is_answered_on_its_own_link() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_sent_costs_no_other_of_its_batch() {
+    let setup = &["link set lo up", "addr add 10.1.1.1/32 dev lo", "addr add 10.1.1.9/32 dev lo"];
+    in_own_network(setup, || {
+        let mut server = Server::on(Ipv4Addr::UNSPECIFIED);
+        let to = SocketAddr::from(([10, 1, 1, 1], server.address().port()));
+        let [stays, gone] = ["10.1.1.1:0", "10.1.1.9:0"].map(|own| {
+            let client = UdpSocket::bind(own).expect("a socket");
+            client.connect(to).expect("a peer");
+            client.set_read_timeout(Some(Duration::from_secs(2))).expect("an option");
+            client
+        });
+        for (number, client) in (0..).zip([&stays, &gone, &stays, &gone, &gone, &stays]) {
+            client.send(&[number; 5]).expect("a datagram");
+        }
+        let status = Command::new("ip").args(["addr", "del", "10.1.1.9/32", "dev", "lo"]).status();
+        assert!(status.expect("ip starts").success());
+        assert_eq!(server.serve(), 6);
+        for number in [0, 2, 5] {
+            let mut answer = [0; 10];
+            assert_eq!(stays.recv(&mut answer).expect("an answer"), 5);
+            assert_eq!(answer[..5], [number; 5], "in the order in which they came");
+        }
+        let tally = server.tally;
+        assert_eq!((tally.received, tally.replied), (6, 3), "{tally:?}");
+        assert_eq!((tally.dropped(DropReason::Unreachable), tally.bytes_out), (3, 15), "{tally:?}");
+    });
+}
+
+#[test]
+fn datagrams_that_a_path_has_to_fragment_come_back_whole() {
+    in_own_network(&["link set lo mtu 600", "link set lo up"], || {
+        let mut server = Server::on(Ipv4Addr::LOCALHOST);
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        client.connect(server.address()).expect("a peer");
+        client.set_read_timeout(Some(Duration::from_secs(2))).expect("an option");
+        for number in 0..10 {
+            client.send(&[number; 900]).expect("a datagram");
+        }
+        assert_eq!(server.serve(), 10);
+        for number in 0..10 {
+            let mut answer = [0xff; 1000];
+            assert_eq!(client.recv(&mut answer).expect("an answer"), 900);
+            assert_eq!(answer[..900], [number; 900]);
+        }
+        assert_eq!((server.tally.replied, server.tally.bytes_out), (10, 9_000));
+    });
+}
+
+#[test]
 fn a_subnet_broadcast_is_not_answered() {
     let setup = &[
         "link set lo up",
