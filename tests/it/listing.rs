@@ -131,6 +131,9 @@ async fn what_nobody_came_to_since_the_mark_is_listed_and_so_is_who_came() {
     };
     let mut open = connect(block.at(18_000));
     echo_tcp(&mut open, b"before");
+    // The answer is on its way before it is counted.
+    let counted = || async { list(&handle, "*:18000").await[0]["bytes"]["out"] == 6 };
+    assert!(eventually_async(DEADLINE, counted).await);
     handle.mark();
     assert_eq!(untouched().await.len(), 6);
     echo_tcp(&mut connect(block.at(18_001)), b"after");

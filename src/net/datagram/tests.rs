@@ -97,6 +97,7 @@ async fn every_length_comes_back_unchanged_and_the_empty_one_too() {
             replied: 4,
             bytes_in: bytes,
             bytes_out: bytes,
+            last_source: Some(client.local_addr().expect("it is bound")),
             ..UdpTally::default()
         };
         assert_eq!(server.tally, expected);
@@ -235,7 +236,8 @@ async fn discard_counts_and_answers_nothing() {
     let client = client(local, server.address());
     client.send(b"hello").expect("a datagram");
     assert_eq!(server.serve(), 1);
-    let expected = UdpTally { received: 1, bytes_in: 5, ..UdpTally::default() };
+    let last_source = Some(client.local_addr().expect("it is bound"));
+    let expected = UdpTally { received: 1, bytes_in: 5, last_source, ..UdpTally::default() };
     assert_eq!(server.tally, expected);
 }
 
