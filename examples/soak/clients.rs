@@ -200,12 +200,13 @@ async fn ask(at: SocketAddr, seen: Rc<Cell<Seen>>, stop: watch::Receiver<bool>) 
                 seen.datagrams += 1;
                 seen.bytes += length;
             }
-            failed => {
+            // Whose fault it is, the service's own count tells.
+            Err(_) => seen.unanswered += 1,
+            Ok(failed) => {
                 seen.lost += length;
                 match failed {
-                    Ok(Ok(_)) => seen.wrong += 1,
-                    Ok(Err(_)) => seen.refused += 1,
-                    Err(_) => seen.unanswered += 1,
+                    Ok(_) => seen.wrong += 1,
+                    Err(_) => seen.refused += 1,
                 }
             }
         });

@@ -161,7 +161,7 @@ impl WorkerLocal {
             let now = Instant::now();
             self.set_now(now);
             self.show_itself(now, before);
-            self.expire_sessions();
+            self.visit_sessions();
             before = now;
         }
     }
@@ -253,13 +253,15 @@ impl WorkerLocal {
         self.gone.notify_waiters();
     }
 
-    /// Tells each session whose deadline has passed. A full mailbox is told
-    /// again at the next tick.
-    pub(crate) fn expire_sessions(&self) {
+    /// Has each session count what it moved, and tells it where its deadline has
+    /// passed. A full mailbox is told again at the next tick.
+    pub(crate) fn visit_sessions(&self) {
         let limits = &self.share.settings.limits;
         let draining = self.draining_places.borrow();
+        let stamp = self.stamp();
         for (_, entry) in self.sessions.borrow().iter() {
             holding::tell_cut(entry);
+            entry.session.settle(stamp);
             let drains =
                 self.is_draining() || !draining.is_empty() && draining.contains(&entry.place);
             let quiet = self.share.settings.quiet.filter(|_| drains);

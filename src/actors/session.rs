@@ -26,7 +26,9 @@ use super::watch::{Ended, start_watched_within};
 use crate::net::echo::{End, Phase, Pump, Tally};
 use crate::net::sys;
 use crate::spec::Endpoint;
-use crate::supervision::{Expired, Fault, FaultKind, Meter, Place, SessionClock, SessionEnd};
+use crate::supervision::{
+    Expired, Fault, FaultKind, Meter, Place, SessionClock, SessionEnd, Stamp,
+};
 use books::Books;
 
 /// One accepted connection, as far as it is spoken to.
@@ -41,6 +43,25 @@ struct Shared {
     has_mail: Cell<bool>,
     /// What the actor was told and the task has not done.
     order: Cell<Option<Order>>,
+    meter: Meter,
+    unmetered: Cell<Unmetered>,
+}
+
+/// Bytes that the meter does not have yet: it is common to all threads, and too
+/// dear for each read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unmetered {
+    read: u64,
+    written: u64,
+    /// The run in which they moved.
+    run: u64,
+}
+
+impl Shared {
+    fn settle(&self, at: Stamp) {
+        let Unmetered { read, written, run } = self.unmetered.take();
+        self.meter.session_bytes(read, written, Stamp { run, ..at });
+    }
 }
 
 /// Why a session is to end.
@@ -72,6 +93,11 @@ impl SessionHandle {
     /// What its deadlines are measured from.
     pub(crate) fn clock(&self) -> &SessionClock {
         &self.shared.clock
+    }
+
+    /// Gives the endpoint's meter what moved since the last time.
+    pub(crate) fn settle(&self, at: Stamp) {
+        self.shared.settle(at);
     }
 
     /// Sends a message, which is lost where the mailbox is full: false then.
@@ -111,16 +137,19 @@ impl EchoSession {
         };
         let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
         // It is known before it runs: a drain that begins now finds it.
-        local.enter_session(served.place, peer, |key| {
-            let books = Books::open(Rc::clone(local), key, served, peer, seat);
+        let Served { endpoint, place, meter } = served;
+        local.enter_session(place, peer, |key| {
             let shared = Rc::new(Shared {
                 clock: SessionClock::new(local.now()),
                 // An actor begins when it is polled for the first time.
                 has_mail: Cell::new(true),
                 order: Cell::new(None),
+                meter,
+                unmetered: Cell::default(),
             });
-            let task = Rc::clone(&shared);
-            let wrap = |mailbox| Moving { pump, shared: task, mailbox, books };
+            let to = (endpoint, Rc::clone(&shared));
+            let books = Books::open(Rc::clone(local), key, to, peer, seat);
+            let wrap = |mailbox| Moving { pump, mailbox, books };
             let local = Rc::clone(local);
             let actor = Self { shared: Rc::clone(&shared) };
             let addr = start_watched_within(actor, wrap, move |ended| {
@@ -170,7 +199,6 @@ impl Handler<CutSession> for EchoSession {
 /// connection is closed before its end is counted.
 struct Moving {
     pump: Pump<TcpStream>,
-    shared: Rc<Shared>,
     mailbox: ContextFut<EchoSession, Context<EchoSession>>,
     books: Books,
 }
@@ -180,11 +208,13 @@ impl Future for Moving {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
         let session = &mut *self;
-        if session.shared.has_mail.take() && Pin::new(&mut session.mailbox).poll(task).is_ready() {
+        if session.books.shared.has_mail.take()
+            && Pin::new(&mut session.mailbox).poll(task).is_ready()
+        {
             // Nobody has its address any more, which only its own end does.
             return Poll::Ready(());
         }
-        let order = session.shared.order.take();
+        let order = session.books.shared.order.take();
         let end = match order {
             None => None,
             Some(Order::Deadline(expired)) => session.obey(expired),
@@ -249,8 +279,13 @@ impl Moving {
         let mut tally = Tally::default();
         let polled = self.pump.poll(task, &mut local.scratch.borrow_mut(), &mut tally);
         local.share.counters.session_bytes(tally.read, tally.written);
-        self.books.served.meter.session_bytes(tally.read, tally.written, local.stamp());
-        self.shared.clock.observe(
+        let shared = &self.books.shared;
+        if tally.read + tally.written > 0 {
+            let Unmetered { read, written, .. } = shared.unmetered.get();
+            let (read, written) = (read + tally.read, written + tally.written);
+            shared.unmetered.set(Unmetered { read, written, run: local.stamp().run });
+        }
+        shared.clock.observe(
             local.now(),
             tally.read + tally.written > 0,
             tally.written > 0,

@@ -39,7 +39,10 @@ async fn a_list_shows_what_each_endpoint_counted_and_who_was_there_last() {
     echo_udp(&udp_client(block.at(18_000)), b"seven!!");
     let shown = || async { list(&handle, "*://*:*").await };
     // The answer is on its way before it is counted.
-    let counted = || async { shown().await[2]["datagrams"]["replied"] == 1 };
+    let counted = || async {
+        let rows = shown().await;
+        (&rows[1]["bytes"]["out"], &rows[2]["datagrams"]["replied"]) == (&json!(5), &json!(1))
+    };
     assert!(eventually_async(DEADLINE, counted).await, "{}", shown().await);
     let rows = shown().await;
     let row = &rows[1];

@@ -237,13 +237,18 @@ fn a_service_that_could_not_watch_says_so_and_judges_no_address_by_what_was() {
             )
             .start();
         assert_eq!(server.ready().state(), "degraded");
-        assert!(server.stderr().contains("not noticed for now"), "{}", server.stderr());
+        let says =
+            |words: &str| eventually(crate::common::DEADLINE, || server.stderr().contains(words));
+        assert!(says("not noticed for now"), "{}", server.stderr());
         namespace.ip("addr add 10.77.0.1/32 dev lo");
         assert_eq!(recovered(&mut server, 1), ["tcp://10.77.0.1:8000"]);
         counts_become(&server, 2, 0);
         // The shortage is over: the watch is opened after all.
-        let again = || server.stderr().contains("noticed again");
-        assert!(eventually(crate::common::DEADLINE, again));
+        assert!(
+            eventually(crate::common::DEADLINE, || server.stderr().contains("noticed again")),
+            "{}",
+            server.stderr()
+        );
         namespace.ip("addr del 10.77.0.1/32 dev lo");
         counts_become(&server, 1, 1);
         server.terminate().expect_code(0);

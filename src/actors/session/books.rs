@@ -6,17 +6,19 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use super::Served;
+use super::Shared;
 use crate::actors::admission::Seat;
 use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::SessionFailed;
 use crate::net::echo::End;
+use crate::spec::Endpoint;
 use crate::supervision::{Fault, FaultKind, SessionEnd};
 
 /// A session's entry in the counters: written when it opens, closed on drop.
 pub(super) struct Books {
     pub(super) local: Rc<WorkerLocal>,
-    pub(super) served: Served,
+    endpoint: Endpoint,
+    pub(super) shared: Rc<Shared>,
     peer: SocketAddr,
     key: usize,
     /// How it ended; `None` when it was dropped from outside.
@@ -30,14 +32,14 @@ impl Books {
     pub(super) fn open(
         local: Rc<WorkerLocal>,
         key: usize,
-        served: Served,
+        (endpoint, shared): (Endpoint, Rc<Shared>),
         peer: SocketAddr,
         seat: Seat,
     ) -> Self {
         local.share.counters.session_accepted();
         local.share.gauge.enter();
-        served.meter.session_accepted(peer, local.stamp());
-        Self { local, served, peer, key, end: None, cut: false, _seat: seat }
+        shared.meter.session_accepted(peer, local.stamp());
+        Self { local, endpoint, shared, peer, key, end: None, cut: false, _seat: seat }
     }
 
     /// What the books say of the session, and the failure to report.
@@ -70,14 +72,11 @@ impl Drop for Books {
         let (end, fault) = self.verdict(panic.is_some());
         self.local.share.counters.session_ended(end);
         self.local.share.gauge.leave();
-        self.served.meter.session_ended();
+        self.shared.settle(self.local.stamp());
+        self.shared.meter.session_ended();
         if let Some(fault) = fault {
-            let failed = SessionFailed {
-                endpoint: self.served.endpoint,
-                peer: Some(self.peer),
-                fault,
-                panic,
-            };
+            let failed =
+                SessionFailed { endpoint: self.endpoint, peer: Some(self.peer), fault, panic };
             self.local.report_session(failed);
         }
         self.local.leave_session(self.key);
