@@ -47,7 +47,9 @@ async fn listening(handle: &ServiceHandle, expected: u64) {
 #[tokio::test]
 async fn what_is_added_is_served_and_what_is_removed_is_gone() {
     let block = Block::new();
-    let handle = start(&config(&format!("both://{}:18000-18001", block.ip(0)), "")).await;
+    // Two chunks, whatever the machine has.
+    let keys = "[threads]\nworkers = 2";
+    let handle = start(&config(&format!("both://{}:18000-18001", block.ip(0)), keys)).await;
     let more = spec(&format!("both://{}:18001-18003", block.ip(0)));
     let diff = handle.add(&more, None).await.expect("a plan");
     assert_eq!((diff.opened, diff.untouched, diff.closed, diff.reopened), (4, 4, 0, 0));
