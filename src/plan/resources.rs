@@ -7,8 +7,8 @@ use std::fmt;
 
 use crate::config;
 
-/// Threads that run beside the workers: main, the service's System, its
-/// supervision arbiter, and one for blocking look-ups.
+/// Threads that run beside the workers: main, the service's System, and the
+/// writers of stdout and stderr.
 const SERVICE_THREADS: u64 = 4;
 
 /// Descriptors that an arbiter's event loop holds (epoll, eventfd, and its pair of sockets).

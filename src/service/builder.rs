@@ -59,7 +59,7 @@ pub enum StartError {
         have: u64,
     },
     /// The machine could not dial out any more.
-    #[error("{message} ({fix}, or insist with --force)")]
+    #[error("{message} ({fix})")]
     EphemeralExhausted {
         /// What would happen.
         message: String,

@@ -18,8 +18,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
 
 use crate::common::{
-    DEADLINE, Need, alone, connect, count_poisoned, echo_tcp, needs, own_descriptors, own_threads,
-    poisoned, raise_own_descriptor_limit, random_bytes, read_to_fin,
+    DEADLINE, Need, alone, connect, count_poisoned, echo_tcp, eventually_async, needs,
+    own_descriptors, own_threads, poisoned, raise_own_descriptor_limit, random_bytes, read_to_fin,
 };
 
 /// Nothing is ever quarantined, and what crashes returns soon.
@@ -130,7 +130,7 @@ async fn stampede() {
     let handle = start(PATIENT, "both://127.0.0.1:0x16");
     let ready = handle.wait_ready().await.expect("it runs");
     every_endpoint_answers(&handle).await;
-    assert!(soon(|| handle.snapshot().totals.active() == 0).await);
+    assert!(eventually_async(DEADLINE, || async { handle.snapshot().totals.active() == 0 }).await);
     let serving = (own_descriptors(), own_threads());
     let listens = |nth: usize| {
         let tcp = ready.bound.iter().filter(|endpoint| endpoint.protocol == Protocol::Tcp);
@@ -153,7 +153,11 @@ async fn stampede() {
         let one = client.await.expect("every byte was right");
         seen = Seen { ended: seen.ended + one.ended, bytes: seen.bytes + one.bytes };
     }
-    assert!(soon(|| (own_descriptors(), own_threads()) == serving).await, "{serving:?} before");
+    assert!(
+        eventually_async(DEADLINE, || async { (own_descriptors(), own_threads()) == serving })
+            .await,
+        "{serving:?} before"
+    );
     assert_eq!(handle.snapshot().endpoints.listening, 32);
     let summary = handle.shutdown().await.expect("it drains");
     let killed = |kind| summary.errors.by_kind.get(&kind).copied().unwrap_or(0);
@@ -167,15 +171,6 @@ async fn stampede() {
     assert_eq!(summary.errors.logged, poisoned().values().sum::<u64>());
     assert_eq!(summary.totals.accepted, summary.totals.closed + summary.totals.failed);
     assert!(seen.ended > 0 && seen.bytes > 1_000_000, "{seen:?}");
-}
-
-/// Whether it becomes true before the deadline.
-async fn soon(holds: impl Fn() -> bool) -> bool {
-    let over = Instant::now() + DEADLINE;
-    while !holds() && Instant::now() < over {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    holds()
 }
 
 #[test]
@@ -272,7 +267,7 @@ async fn a_blocked_error_log() {
             }
         }
     }
-    assert!(soon(|| handle.snapshot().totals.active() == 10).await);
+    assert!(eventually_async(DEADLINE, || async { handle.snapshot().totals.active() == 10 }).await);
     let failed = handle.snapshot().totals.failed;
     assert!(began.elapsed() < block, "the block must outlast the failures: {:?}", began.elapsed());
     drop(witnesses);

@@ -47,6 +47,18 @@ fn open_next(table: &mut ChunkTable<()>, fail: &[Slot], now: Instant) -> Leased 
     leased
 }
 
+/// An endpoint of the first chunk.
+fn at(slot: Slot) -> Place {
+    Place { chunk: ChunkId(1), slot }
+}
+
+/// One chunk of `total` endpoints that all listen, by worker A.
+fn open_chunk(total: u32, now: Instant) -> ChunkTable<()> {
+    let mut table = table(total.into(), total);
+    open_next(&mut table, &[], now);
+    table
+}
+
 #[test]
 fn the_last_chunk_is_shorter() {
     let table = table(10, 4);

@@ -13,17 +13,6 @@ fn away() -> Fault {
     Fault::without_errno(FaultKind::AddressLost)
 }
 
-fn at(slot: Slot) -> Place {
-    Place { chunk: ChunkId(1), slot }
-}
-
-/// One chunk of `total` endpoints that all listen, by worker A.
-fn open_chunk(total: u32, now: Instant) -> ChunkTable<()> {
-    let mut table = table(total.into(), total);
-    open_next(&mut table, &[], now);
-    table
-}
-
 /// Everything there is to know of the table, but for what it refused.
 fn facts(table: &ChunkTable<()>) -> String {
     let rows: Vec<_> = table.chunks.iter().map(|chunk| (&chunk.state, &chunk.rows)).collect();

@@ -2,17 +2,6 @@
 
 use super::*;
 
-fn at(slot: Slot) -> Place {
-    Place { chunk: ChunkId(1), slot }
-}
-
-/// One chunk of `total` endpoints that all listen.
-fn open_chunk(total: u32, now: Instant) -> ChunkTable<()> {
-    let mut table = table(total.into(), total);
-    open_next(&mut table, &[], now);
-    table
-}
-
 /// Suspends the endpoint until then, and closes its listener.
 fn suspend(table: &mut ChunkTable<()>, place: Place, until: Option<Instant>) {
     table.hold(place, Hold::Suspended(until)).expect("it is there");
