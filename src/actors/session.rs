@@ -183,7 +183,10 @@ impl Handler<EndSession> for EchoSession {
     type Result = ();
 
     fn handle(&mut self, EndSession(expired): EndSession, _ctx: &mut Self::Context) {
-        self.shared.order.set(Some(Order::Deadline(expired)));
+        // What an operator says is said once; a deadline comes again.
+        if !matches!(self.shared.order.get(), Some(Order::Cut(_))) {
+            self.shared.order.set(Some(Order::Deadline(expired)));
+        }
     }
 }
 

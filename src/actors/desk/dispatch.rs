@@ -17,11 +17,12 @@ impl Desk {
         if self.drain.is_some() {
             // One that hangs is waited for no longer.
             self.check_drained();
+            self.answer_waiters(now);
             return;
         }
         self.start_workers(now);
         self.resend(now);
-        if !self.awaits_verdict && self.paused_until.is_none_or(|until| until <= now) {
+        if self.paused_until.is_none_or(|until| until <= now) {
             self.paused_until = None;
             self.setup.table.wake(now);
             self.dispatch(now);
@@ -39,8 +40,7 @@ impl Desk {
         if self.drain.is_some() {
             return self.heartbeat_at;
         }
-        let due = || self.paused_until.or_else(|| self.setup.table.next_due());
-        let table = if self.awaits_verdict { None } else { due() };
+        let table = self.paused_until.or_else(|| self.setup.table.next_due());
         let own = [table, self.resend_at, self.ready_at, self.orders.next_wake()];
         let starting =
             self.slots.iter().filter(|slot| slot.thread.is_some() && slot.addr.is_none());

@@ -132,8 +132,6 @@ pub(crate) struct Desk {
     slots: Vec<WorkerSlot>,
     /// Counts Workers, so that no two are taken for one.
     epochs: u64,
-    /// A shortage was met and not judged: nothing is leased until then.
-    awaits_verdict: bool,
     /// Nothing is leased before: the machine is short of something.
     paused_until: Option<Instant>,
     /// When failures that found the error log's mailbox full are sent again.
@@ -157,7 +155,6 @@ impl Desk {
         Self {
             slots: slots.collect(),
             epochs: 0,
-            awaits_verdict: false,
             paused_until: None,
             resend_at: None,
             ready_at: setup.wait.map(|wait| now + wait),

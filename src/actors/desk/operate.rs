@@ -108,6 +108,8 @@ impl Desk {
                 // A time that no clock can show is no time.
                 let until = time.and_then(|time| now.checked_add(time));
                 self.orders.drains.remove(&place);
+                // A second order replaces the first.
+                self.orders.cuts.remove(&place);
                 let cut = match sessions {
                     Sessions::Keep => None,
                     Sessions::Fin => Some(CutSession::Fin),
@@ -124,6 +126,7 @@ impl Desk {
             }
             Change::Resume => {
                 self.orders.drains.remove(&place);
+                self.orders.cuts.remove(&place);
                 table.resume(place, now)
             }
             Change::Remove => {
@@ -196,7 +199,7 @@ impl Desk {
         self.orders.waiters.push(Waiter { left, deadline, tell: wait.tell });
     }
 
-    fn answer_waiters(&mut self, now: Instant) {
+    pub(super) fn answer_waiters(&mut self, now: Instant) {
         let table = &self.setup.table;
         self.orders.waiters.retain_mut(|waiter| {
             waiter.left.retain(|place| table.is_closing(*place));

@@ -10,7 +10,8 @@ use crate::supervision::{
     Charge, ChunkId, Fault, FaultClass, FaultKind, Lease, Outcome, Place, Verdict, WorkerState,
 };
 
-/// Pause before failures that found the error log's mailbox full are sent again.
+/// Pause before failures that found the error log's mailbox full are sent again,
+/// and before anything is leased after a shortage that is not judged yet.
 const AGAIN: Duration = Duration::from_millis(250);
 
 impl Desk {
@@ -27,8 +28,11 @@ impl Desk {
         let short = outcomes.iter().any(|(_, outcome)| is_shortage(outcome));
         match self.setup.table.finish(lease, outcomes, now) {
             Ok(recovered) => {
-                // What comes next would meet it too: the verdict says how long to pause.
-                self.awaits_verdict |= short;
+                if short {
+                    // What comes next would meet it too. The verdict may say to pause
+                    // for longer, and where none comes this is the pause.
+                    self.paused_until = self.paused_until.max(Some(now + AGAIN));
+                }
                 if let Some(slot) = self.slot_mut(lease.worker) {
                     slot.state = WorkerState::Idle;
                 }
@@ -57,7 +61,6 @@ impl Desk {
     }
 
     pub(crate) fn failures_judged(&mut self, judged: FailuresJudged, now: Instant) {
-        self.awaits_verdict = false;
         for (place, verdict) in judged.verdicts {
             self.setup.table.verdict(place, verdict, now);
             if let Verdict::Pause(delay) = verdict {

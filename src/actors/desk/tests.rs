@@ -123,3 +123,22 @@ fn a_drain_ends_without_a_worker_that_hangs_and_with_no_other() {
     desk.check_drained();
     assert!(*desk.setup.drained.borrow());
 }
+
+#[test]
+fn a_shortage_that_nobody_will_judge_holds_up_the_others_for_a_moment_only() {
+    let now = Instant::now();
+    let mut desk = desk(now);
+    let leased = desk.setup.table.lease_next(WorkerId(1), now).expect("it is stacked");
+    let places = leased.slots.iter().map(|slot| Place { chunk: leased.lease.chunk, slot: *slot });
+    for place in places.collect::<Vec<_>>() {
+        // What an operator holds is put to no verdict.
+        desk.setup.table.hold(place, Hold::Suspended(None)).expect("it is there");
+    }
+    let short = Fault { kind: FaultKind::Resources, errno: 24 };
+    let outcomes = leased.slots.iter().map(|slot| (*slot, Outcome::Failed(short)));
+    desk.take_report(leased.lease, outcomes.collect(), now);
+    let wake = desk.next_wake();
+    assert!(now < wake && wake < now + Duration::from_secs(1), "{:?}", wake - now);
+    desk.advance(wake);
+    assert_eq!(desk.paused_until, None, "the next may be leased");
+}
