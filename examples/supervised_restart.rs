@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use ipcow::config::load_str;
-use ipcow::service::{Event, Injection, Service, ServiceHandle};
+use ipcow::service::{Event, Events, Injection, Service};
 use ipcow::spec::Endpoint;
 use ipcow::supervision::WorkerId;
 
@@ -27,7 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut config = load_str("the rules", RULES)?.config;
     config.groups.clear();
     let service = Service::builder().config(config).listen("tcp://127.0.0.1:0x3")?.build()?;
-    let mut handle = service.start()?;
+    let handle = service.start()?;
+    let mut events = handle.events();
     let ready = handle.wait_ready().await?;
     let [first, second, third] = ready.bound[..] else { return Err("three endpoints".into()) };
     println!("{} endpoints listen", ready.endpoints.listening);
@@ -41,25 +42,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("\n2. A worker panics: its successor adopts listeners and sessions");
     handle.inject(Injection::PanicWorker(WorkerId(1)));
-    story(&mut handle, |event| matches!(event, Event::WorkerCrashed { .. })).await?;
+    story(&mut events, |event| matches!(event, Event::WorkerCrashed { .. })).await?;
     ask(&mut neighbour)?;
 
     println!("\n3. A listener panics: the same socket is served again");
     for _forgiven in 0..2 {
         handle.inject(Injection::PanicListener(second));
-        story(&mut handle, |event| *event == Event::Recovered(second)).await?;
+        story(&mut events, |event| *event == Event::Recovered(second)).await?;
     }
 
     println!("\n4. It panics once too often: its endpoint is quarantined, the others stay");
     let mut survivor = connect(second)?;
     handle.inject(Injection::PanicListener(second));
-    story(&mut handle, |event| matches!(event, Event::Quarantined(_))).await?;
+    story(&mut events, |event| matches!(event, Event::Quarantined(_))).await?;
     for mut client in [survivor.try_clone()?, connect(third)?, connect(first)?] {
         ask(&mut client)?;
     }
 
     println!("\n5. A second later it is probed, and listens");
-    story(&mut handle, |event| *event == Event::Recovered(second)).await?;
+    story(&mut events, |event| *event == Event::Recovered(second)).await?;
     ask(&mut connect(second)?)?;
     ask(&mut survivor)?;
 
@@ -91,12 +92,9 @@ fn ask(client: &mut TcpStream) -> Result<(), Box<dyn Error>> {
 }
 
 /// Prints what the service tells, until the event that is wanted.
-async fn story(
-    handle: &mut ServiceHandle,
-    wanted: impl Fn(&Event) -> bool,
-) -> Result<(), Box<dyn Error>> {
+async fn story(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Result<(), Box<dyn Error>> {
     loop {
-        let event = handle.next_event().await.ok_or("the service ended")?;
+        let event = events.next().await.ok_or("the service ended")?;
         match &event {
             Event::ListenerCrashed { endpoint, panic } => {
                 println!("    event: the listener of {endpoint} crashed ({panic})");

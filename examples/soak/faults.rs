@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ipcow::service::{Event, Injection, ServiceHandle};
+use ipcow::service::{Event, Events, Injection, ServiceHandle};
 use ipcow::spec::{Endpoint, Protocol};
 use ipcow::supervision::WorkerId;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -145,14 +145,15 @@ impl Faults<'_> {
 /// An endpoint that is lost to somebody else and comes back, for ever: its listener is
 /// quarantined after one panic, and while its port is free, another socket takes it.
 pub(super) async fn contest(
-    handle: &mut ServiceHandle,
+    handle: &ServiceHandle,
     endpoint: Endpoint,
     inflicted: Rc<RefCell<BTreeMap<&'static str, u64>>>,
 ) -> io::Result<()> {
     let at = endpoint.socket_addr();
+    let mut events = handle.events();
     loop {
         handle.inject(Injection::PanicListener(endpoint));
-        until(handle, |event| matches!(event, Event::Quarantined(_))).await?;
+        until(&mut events, |event| matches!(event, Event::Quarantined(_))).await?;
         // The service probes once a second, and may be first.
         let taking = async {
             loop {
@@ -169,15 +170,15 @@ pub(super) async fn contest(
             *inflicted.borrow_mut().entry("a port is taken and freed").or_default() += 1;
         }
         drop(taken);
-        until(handle, |event| *event == Event::Recovered(endpoint)).await?;
+        until(&mut events, |event| *event == Event::Recovered(endpoint)).await?;
         timeout(PATIENCE, answers(at)).await?;
     }
 }
 
-async fn until(handle: &mut ServiceHandle, wanted: impl Fn(&Event) -> bool) -> io::Result<()> {
+async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> io::Result<()> {
     let found = async {
         loop {
-            match handle.next_event().await {
+            match events.next().await {
                 Some(event) if wanted(&event) => return Ok(()),
                 Some(_) => {}
                 None => return Err(io::Error::other("the contested service ended")),

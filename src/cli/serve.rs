@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipcow::config::{self, Inputs, LoadedConfig};
 use ipcow::process;
 use ipcow::service::signals::Signals;
-use ipcow::service::{Event, Service, ServiceBuilder, ServiceGone, ServiceHandle};
+use ipcow::service::{Event, Events, Service, ServiceBuilder, ServiceGone, ServiceHandle};
 use ipcow::supervision::Ready;
 use tokio::sync::oneshot;
 use tokio::time::{interval, sleep};
@@ -131,13 +131,13 @@ async fn serve(
     told: bool,
     screen: &Screen,
 ) -> u8 {
-    let mut handle = match service.start() {
+    let handle = match service.start() {
         Ok(handle) => handle,
         Err(error) => return screen.refuse(&error),
     };
     let course = match told {
         true => Ok(Course::Ended),
-        false => watch(args, &mut handle, signals, screen).await,
+        false => watch(args, &handle, signals, screen).await,
     };
     match course {
         Ok(course) => finish(course, &handle, signals, screen).await,
@@ -156,10 +156,11 @@ enum Course {
 /// Follows the service until it shall end by itself.
 async fn watch(
     args: &ServeArgs,
-    handle: &mut ServiceHandle,
+    handle: &ServiceHandle,
     signals: &mut Signals,
     screen: &Screen,
 ) -> Result<Course, ServiceGone> {
+    let mut events = handle.events();
     let limit = args.duration;
     let ending = async move {
         match limit {
@@ -183,14 +184,14 @@ async fn watch(
     loop {
         let mut event = None;
         tokio::select! {
-            next = handle.next_event() => event = Some(next.ok_or(ServiceGone)?),
+            next = events.next() => event = Some(next.ok_or(ServiceGone)?),
             () = &mut ending => return Ok(Course::Ended),
             signal = signals.next() => if screen.ends(signal, Some(&handle.snapshot())) {
                 return Ok(Course::Ended);
             },
         }
         if let Some(event) = event {
-            screen.events(&gather(event, handle, screen.json).await);
+            screen.events(&gather(event, &mut events, screen.json).await);
         }
     }
 }
@@ -217,7 +218,7 @@ async fn open(
 
 /// The event and those that follow it at once: many endpoints may recover
 /// together, and each piece of text has its place in a bounded queue.
-async fn gather(event: Event, handle: &mut ServiceHandle, json: bool) -> Vec<Event> {
+async fn gather(event: Event, following: &mut Events, json: bool) -> Vec<Event> {
     // A program wants each event now; a person wants one line of them.
     let (most, wait) = if json { (BATCH, Duration::ZERO) } else { (usize::MAX, GATHER) };
     let mut events = vec![event];
@@ -225,7 +226,7 @@ async fn gather(event: Event, handle: &mut ServiceHandle, json: bool) -> Vec<Eve
     while events.len() < most {
         tokio::select! {
             biased;
-            next = handle.next_event() => match next {
+            next = following.next() => match next {
                 Some(next) => events.push(next),
                 None => break,
             },

@@ -11,8 +11,8 @@ use super::planning::Plan;
 use super::summary::Summary;
 use super::system::Command;
 use crate::actors::admission::Admission;
-use crate::actors::desk::Event;
 use crate::actors::error_log::ErrorLog;
+use crate::actors::event_hub::{EventHub, Events};
 use crate::actors::link::Link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
@@ -66,6 +66,8 @@ pub(super) struct Shared {
     pub(super) settings: Arc<SessionSettings>,
     /// The service ends: sessions that are dropped now are cut off.
     pub(super) ending: Arc<AtomicBool>,
+    /// Who wants to hear what happens.
+    pub(super) events: Arc<EventHub>,
     #[cfg(feature = "fault-injection")]
     pub(super) poisoned: Arc<std::sync::atomic::AtomicU32>,
     pub(super) restarts: Arc<RestartCounters>,
@@ -90,7 +92,6 @@ pub struct ServiceHandle {
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) ready: watch::Receiver<Option<Ready>>,
     pub(super) summary: watch::Receiver<Option<Summary>>,
-    pub(super) events: mpsc::Receiver<Event>,
     pub(super) thread: Option<JoinHandle<()>>,
 }
 
@@ -132,11 +133,12 @@ impl ServiceHandle {
         self.shared.roster.loads(Instant::now()).collect()
     }
 
-    /// The next event; `None` once the service has stopped. A reader that is
-    /// late by more events than the plan has endpoints (and by more than 1,024)
-    /// loses the newest.
-    pub async fn next_event(&mut self) -> Option<Event> {
-        self.events.recv().await
+    /// Subscribes to what happens from now on. A reader that is late by more
+    /// events than the plan had endpoints at the start (and by more than 1,024)
+    /// loses the newest, and [`Events::lost`] counts them: nobody waits for it.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.shared.events.subscribe()
     }
 
     /// Drains: accepts nothing new, lets sessions end within

@@ -29,6 +29,7 @@ pub use operations::{ListOptions, OperationError};
 pub use summary::Summary;
 
 pub use crate::actors::desk::Event;
+pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
 pub use crate::actors::protocol::Sessions;

@@ -12,6 +12,7 @@ use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
+use crate::actors::event_hub::EventHub;
 use crate::actors::link::link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
@@ -59,6 +60,7 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
         admission: Arc::new(tree::admission(config, &plan)),
         first_drops: Arc::default(),
         ending: Arc::default(),
+        events: Arc::new(EventHub::new(most_events)),
         restarts: Arc::default(),
         #[cfg(feature = "fault-injection")]
         poisoned: Arc::new(faults.poisoned_chunk.into()),
@@ -75,36 +77,27 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
     let (commands, inbox) = mpsc::unbounded_channel();
     let (ready_sender, ready) = watch::channel(None);
     let (summary_sender, summary) = watch::channel(None);
-    let (event_sender, events) = mpsc::channel(most_events);
     let (supervisor_target, supervisor) = link();
     let (error_log_target, error_log) = link();
     let (layout_sender, layout) = watch::channel(shared.plan.endpoints.clone());
     let outlets = Outlets {
         ready: ready_sender,
-        events: event_sender,
         supervisor: (supervisor_target, supervisor.clone()),
         error_log: (error_log_target, error_log.clone()),
         layout: layout_sender,
     };
     let thread = std::thread::Builder::new().name("ipcow-service".to_owned()).spawn({
         let (config, shared) = (config.clone(), shared.clone());
-        move || match run(&config, &shared, outlets, inbox) {
-            Ok(summary) => drop(summary_sender.send(Some(summary))),
-            Err(error) => tracing::error!(%error, "the service cannot start"),
+        move || {
+            let _closed_whatever_happens = shared.events.close_on_drop();
+            match run(&config, &shared, outlets, inbox) {
+                Ok(summary) => drop(summary_sender.send(Some(summary))),
+                Err(error) => tracing::error!(%error, "the service cannot start"),
+            }
         }
     })?;
     let thread = Some(thread);
-    Ok(ServiceHandle {
-        shared,
-        supervisor,
-        error_log,
-        layout,
-        commands,
-        ready,
-        summary,
-        events,
-        thread,
-    })
+    Ok(ServiceHandle { shared, supervisor, error_log, layout, commands, ready, summary, thread })
 }
 
 fn run(

@@ -15,7 +15,7 @@ use super::guardian::{Charges, Guardian};
 use super::handle::Shared;
 use super::planning::Plan;
 use crate::actors::admission::Admission;
-use crate::actors::desk::{Desk, Event, Setup, rollback_runs};
+use crate::actors::desk::{Desk, Setup, rollback_runs};
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::GroupRuntime;
@@ -49,7 +49,6 @@ type Layout = watch::Receiver<PlanEndpoints>;
 /// Where the tree tells the handle what happened.
 pub(super) struct Outlets {
     pub(super) ready: watch::Sender<Option<Ready>>,
-    pub(super) events: mpsc::Sender<Event>,
     pub(super) supervisor: (LinkTarget<Supervisor>, Link<Supervisor>),
     pub(super) error_log: (LinkTarget<ErrorLog>, Link<ErrorLog>),
     /// What is served now.
@@ -114,7 +113,7 @@ pub(super) fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree 
         routes,
         ready: outlets.ready,
         drained: drained_sender,
-        events: outlets.events,
+        events: Arc::clone(&shared.events),
         error_log,
         notices: notices.clone(),
         dropped: Arc::clone(&dropped),

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use ipcow::config::load_str;
-use ipcow::service::{Event, Injection, Service, ServiceHandle, Summary};
+use ipcow::service::{Event, Events, Injection, Service, ServiceHandle, Summary};
 use ipcow::spec::{Endpoint, Protocol};
 use ipcow::supervision::{FaultKind, WorkerId};
 
@@ -39,8 +39,8 @@ fn start(keys: &str, spec: &str) -> ServiceHandle {
     builder.build().expect("a plan").start().expect("threads")
 }
 
-async fn event(handle: &mut ServiceHandle, wanted: impl Fn(&Event) -> bool) {
-    let found = async { while !wanted(&handle.next_event().await.expect("it runs")) {} };
+async fn event(events: &mut Events, wanted: impl Fn(&Event) -> bool) {
+    let found = async { while !wanted(&events.next().await.expect("it runs")) {} };
     tokio::time::timeout(DEADLINE, found).await.expect("the event comes");
 }
 
@@ -119,11 +119,12 @@ async fn in_backoff_after_a_failed_bind() {
 async fn in_quarantine() {
     for way in BOTH {
         let keys = "[supervision]\nmax_restarts = 0";
-        let (mut handle, endpoints) = ready(keys).await;
+        let (handle, endpoints) = ready(keys).await;
+        let mut events = handle.events();
         let mut client = connect(endpoints[0].socket_addr());
         echo_tcp(&mut client, b"before");
         handle.inject(Injection::PanicListener(endpoints[0]));
-        event(&mut handle, |event| matches!(event, Event::Quarantined(_))).await;
+        event(&mut events, |event| matches!(event, Event::Quarantined(_))).await;
         echo_tcp(&mut client, b"its sessions live on");
         drop(client);
         let summary = end(&handle, way).await;
@@ -134,10 +135,11 @@ async fn in_quarantine() {
 }
 
 /// Injects until the crash is told.
-async fn crash(handle: &mut ServiceHandle, injection: Injection) {
+async fn crash(handle: &ServiceHandle, injection: Injection) {
+    let mut events = handle.events();
     loop {
         handle.inject(injection);
-        let crashed = event(handle, |event| {
+        let crashed = event(&mut events, |event| {
             matches!(event, Event::WorkerCrashed { .. } | Event::ListenerCrashed { .. })
         });
         if tokio::time::timeout(Duration::from_millis(50), crashed).await.is_ok() {
@@ -149,14 +151,14 @@ async fn crash(handle: &mut ServiceHandle, injection: Injection) {
 #[tokio::test]
 async fn while_a_worker_waits_for_its_replacement() {
     for way in BOTH {
-        let (mut handle, endpoints) = ready(SLOW).await;
+        let (handle, endpoints) = ready(SLOW).await;
         let mut clients: Vec<_> =
             endpoints.iter().map(|endpoint| connect(endpoint.socket_addr())).collect();
         clients.iter_mut().for_each(|client| echo_tcp(client, b"before"));
         for worker in [WorkerId(1), WorkerId(2)] {
             // The first crash is made good at once, the second after five seconds.
-            crash(&mut handle, Injection::PanicWorker(worker)).await;
-            crash(&mut handle, Injection::PanicWorker(worker)).await;
+            crash(&handle, Injection::PanicWorker(worker)).await;
+            crash(&handle, Injection::PanicWorker(worker)).await;
         }
         clients.iter_mut().for_each(|client| echo_tcp(client, b"nobody opens, all serve"));
         let summary = end(&handle, way).await;
@@ -173,9 +175,9 @@ async fn while_a_worker_waits_for_its_replacement() {
 #[tokio::test]
 async fn while_a_listener_waits_to_be_served_again() {
     for way in BOTH {
-        let (mut handle, endpoints) = ready(SLOW).await;
-        crash(&mut handle, Injection::PanicListener(endpoints[0])).await;
-        crash(&mut handle, Injection::PanicListener(endpoints[0])).await;
+        let (handle, endpoints) = ready(SLOW).await;
+        crash(&handle, Injection::PanicListener(endpoints[0])).await;
+        crash(&handle, Injection::PanicListener(endpoints[0])).await;
         // It waits in the backlog of a socket that nobody serves for five seconds.
         let _waiting = connect(endpoints[0].socket_addr());
         let summary = end(&handle, way).await;

@@ -66,7 +66,8 @@ async fn a_service_answers_and_counts_what_its_clients_saw() {
 #[tokio::test]
 async fn two_services_in_one_process_know_nothing_of_each_other() {
     let block = Block::new();
-    let [one, mut other] = [0, 1].map(|index| start("", &format!("tcp://{}:0", block.ip(index))));
+    let [one, other] = [0, 1].map(|index| start("", &format!("tcp://{}:0", block.ip(index))));
+    let mut events = other.events();
     let at = bound(&one.wait_ready().await.expect("it runs"), Protocol::Tcp);
     let other_at = bound(&other.wait_ready().await.expect("it runs"), Protocol::Tcp);
     echo_tcp(&mut connect(at), b"for one");
@@ -79,7 +80,7 @@ async fn two_services_in_one_process_know_nothing_of_each_other() {
     let summary = other.stop().await.expect("it stops");
     assert_closed_books(&summary);
     assert_eq!(summary.totals.tcp_in, 13 + 11 + 7);
-    assert_eq!(other.next_event().await, None);
+    assert_eq!(events.next().await, None);
 }
 
 #[tokio::test]
@@ -168,13 +169,14 @@ async fn every_recovery_is_told_however_many_come_at_once() {
     let holder = start("", &spec);
     assert!(holder.wait_ready().await.expect("it runs").is_complete());
     let keys = "[retry]\nmax_attempts = 1\nquarantine_probe_secs = 1\n[coverage]\nmin_bound = 0";
-    let mut heir = start(keys, &spec);
+    let heir = start(keys, &spec);
+    let mut events = heir.events();
     assert_eq!(heir.wait_ready().await.expect("it runs").endpoints.quarantined, PORTS);
     drop(holder);
     assert!(eventually(DEADLINE, || heir.snapshot().endpoints.listening == PORTS));
     heir.shutdown().await.expect("it drains");
     let mut told = 0;
-    while let Some(event) = heir.next_event().await {
+    while let Some(event) = events.next().await {
         assert!(matches!(event, Event::Recovered(_)));
         told += 1;
     }

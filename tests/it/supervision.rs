@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use ipcow::config::{Config, load_str};
-use ipcow::service::{Event, Injection, Service, ServiceHandle, Summary};
+use ipcow::service::{Event, Events, Injection, Service, ServiceHandle, Summary};
 use ipcow::spec::{Endpoint, Protocol};
 use ipcow::supervision::{FaultKind, Ready, WorkerId};
 
@@ -40,10 +40,10 @@ fn assert_closed_books(summary: &Summary) {
     assert_eq!((totals.accepted, totals.active()), (ended, 0), "{summary:?}");
 }
 
-async fn event(handle: &mut ServiceHandle, wanted: impl Fn(&Event) -> bool) {
+async fn event(events: &mut Events, wanted: impl Fn(&Event) -> bool) {
     let found = async {
         loop {
-            let event = handle.next_event().await.expect("the service runs");
+            let event = events.next().await.expect("the service runs");
             if wanted(&event) {
                 return;
             }
@@ -88,16 +88,17 @@ async fn a_panicked_session_only_frees_its_slot() {
 
 #[tokio::test]
 async fn a_panicked_listener_serves_again_from_the_same_socket_and_its_sessions_live_on() {
-    let mut handle = start("", "both://127.0.0.1:0");
+    let handle = start("", "both://127.0.0.1:0");
+    let mut events = handle.events();
     let ready = handle.wait_ready().await.expect("it runs");
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let endpoint = bound(&ready, protocol)[0];
         let addr = endpoint.socket_addr();
         let mut before = (protocol == Protocol::Tcp).then(|| sessions(addr, 3));
         handle.inject(Injection::PanicListener(endpoint));
-        event(&mut handle, |event| matches!(event, Event::ListenerCrashed { .. })).await;
+        event(&mut events, |event| matches!(event, Event::ListenerCrashed { .. })).await;
         let began = Instant::now();
-        event(&mut handle, |event| *event == Event::Recovered(endpoint)).await;
+        event(&mut events, |event| *event == Event::Recovered(endpoint)).await;
         assert!(began.elapsed() < Duration::from_secs(2));
         match &mut before {
             Some(clients) => {
@@ -114,14 +115,15 @@ async fn a_panicked_listener_serves_again_from_the_same_socket_and_its_sessions_
 
 #[tokio::test]
 async fn a_panicked_worker_is_replaced_and_not_one_session_notices() {
-    let mut handle = start("[threads]\nworkers = 2", "both://127.0.0.1:0x8");
+    let handle = start("[threads]\nworkers = 2", "both://127.0.0.1:0x8");
+    let mut events = handle.events();
     let ready = handle.wait_ready().await.expect("it runs");
     let endpoints = bound(&ready, Protocol::Tcp);
     let mut clients: Vec<_> =
         endpoints.iter().flat_map(|endpoint| sessions(endpoint.socket_addr(), 2)).collect();
     for worker in [WorkerId(1), WorkerId(2)] {
         handle.inject(Injection::PanicWorker(worker));
-        event(&mut handle, |event| matches!(event, Event::WorkerCrashed { .. })).await;
+        event(&mut events, |event| matches!(event, Event::WorkerCrashed { .. })).await;
     }
     for client in &mut clients {
         echo_tcp(client, b"undisturbed");
@@ -139,7 +141,8 @@ async fn a_panicked_worker_is_replaced_and_not_one_session_notices() {
 
 #[tokio::test]
 async fn a_thread_that_ends_is_replaced_and_only_its_own_sessions_are_lost() {
-    let mut handle = start("[threads]\nworkers = 2", "127.0.0.1:0x8");
+    let handle = start("[threads]\nworkers = 2", "127.0.0.1:0x8");
+    let mut events = handle.events();
     let ready = handle.wait_ready().await.expect("it runs");
     let endpoints = bound(&ready, Protocol::Tcp);
     // Wherever a session was accepted, it lives on the worker that had least to do.
@@ -148,7 +151,7 @@ async fn a_thread_that_ends_is_replaced_and_only_its_own_sessions_are_lost() {
     let own = handle.loads()[0].sessions;
     assert!((2..=6).contains(&own), "{:?}", handle.loads());
     handle.inject(Injection::EndThread(WorkerId(1)));
-    event(&mut handle, |event| *event == Event::WorkerLost(WorkerId(1))).await;
+    event(&mut events, |event| *event == Event::WorkerLost(WorkerId(1))).await;
     assert!(eventually(DEADLINE, || {
         let snapshot = handle.snapshot();
         snapshot.endpoints.listening == 8 && snapshot.chunks.completed == 2
@@ -174,7 +177,8 @@ async fn a_thread_that_ends_is_replaced_and_only_its_own_sessions_are_lost() {
 
 #[tokio::test]
 async fn the_supervisor_and_the_error_log_die_and_come_back_with_what_they_knew() {
-    let mut handle = start(PATIENT, "both://127.0.0.1:0x4");
+    let handle = start(PATIENT, "both://127.0.0.1:0x4");
+    let mut events = handle.events();
     let ready = handle.wait_ready().await.expect("it runs");
     let endpoint = bound(&ready, Protocol::Tcp)[0];
     let mut clients = sessions(endpoint.socket_addr(), 5);
@@ -183,7 +187,7 @@ async fn the_supervisor_and_the_error_log_die_and_come_back_with_what_they_knew(
         handle.inject(Injection::PanicErrorLog);
         // The successor knows the endpoint, its lease and its socket.
         handle.inject(Injection::PanicListener(endpoint));
-        event(&mut handle, |event| *event == Event::Recovered(endpoint)).await;
+        event(&mut events, |event| *event == Event::Recovered(endpoint)).await;
     }
     for client in &mut clients {
         echo_tcp(client, b"undisturbed");
@@ -202,15 +206,16 @@ async fn the_supervisor_and_the_error_log_die_and_come_back_with_what_they_knew(
 async fn a_listener_that_keeps_crashing_is_quarantined_and_its_siblings_stay() {
     let keys = "[supervision]\nmax_restarts = 2\n[retry]\ninitial_backoff_ms = 1\n\
                 quarantine_probe_secs = 0";
-    let mut handle = start(keys, "127.0.0.1:0x3");
+    let handle = start(keys, "127.0.0.1:0x3");
+    let mut events = handle.events();
     let ready = handle.wait_ready().await.expect("it runs");
     let endpoints = bound(&ready, Protocol::Tcp);
     for _ in 0..2 {
         handle.inject(Injection::PanicListener(endpoints[0]));
-        event(&mut handle, |event| *event == Event::Recovered(endpoints[0])).await;
+        event(&mut events, |event| *event == Event::Recovered(endpoints[0])).await;
     }
     handle.inject(Injection::PanicListener(endpoints[0]));
-    event(&mut handle, |event| matches!(event, Event::Quarantined(_))).await;
+    event(&mut events, |event| matches!(event, Event::Quarantined(_))).await;
     assert!(eventually(DEADLINE, || handle.snapshot().endpoints.quarantined == 1));
     assert!(eventually(DEADLINE, || TcpStream::connect(endpoints[0].socket_addr()).is_err()));
     for endpoint in &endpoints[1..] {
@@ -222,10 +227,11 @@ async fn a_listener_that_keeps_crashing_is_quarantined_and_its_siblings_stay() {
 
 #[tokio::test]
 async fn a_worker_that_hangs_is_seen_and_not_replaced() {
-    let mut handle = start("[threads]\nworkers = 2", "127.0.0.1:0x2");
+    let handle = start("[threads]\nworkers = 2", "127.0.0.1:0x2");
+    let mut events = handle.events();
     handle.wait_ready().await.expect("it runs");
     handle.inject(Injection::Hang(WorkerId(2), Duration::from_secs(5)));
-    event(&mut handle, |event| *event == Event::WorkerHung(WorkerId(2))).await;
+    event(&mut events, |event| *event == Event::WorkerHung(WorkerId(2))).await;
     assert_eq!(handle.snapshot().hung_workers, 1);
     assert!(eventually(DEADLINE, || handle.snapshot().hung_workers == 0));
     let summary = handle.shutdown().await.expect("it drains");
@@ -257,12 +263,13 @@ async fn a_listener_that_crashes_once_too_often_before_its_worker_reports_is_qua
                 [threads]\nworkers = 1";
     let block = Block::new();
     let spec = format!("tcp://{}:18000-19999", block.ip(0));
-    let mut handle = start(keys, &spec);
+    let handle = start(keys, &spec);
+    let mut events = handle.events();
     let endpoint = handle.plan().endpoints.get(0).expect("2,000 endpoints").1;
     // The first of a chunk that is still being opened.
     while refused(endpoint.socket_addr()) {}
     handle.inject(Injection::PanicListener(endpoint));
-    event(&mut handle, |event| matches!(event, Event::Quarantined(_))).await;
+    event(&mut events, |event| matches!(event, Event::Quarantined(_))).await;
     let ready = handle.wait_ready().await.expect("every endpoint is decided");
     assert_eq!((ready.endpoints.listening, ready.endpoints.quarantined), (1_999, 1));
     // The worker lets go of its own share of the socket next.
@@ -282,7 +289,8 @@ fn a_crash_is_in_the_log_also_when_its_thread_ends_before_anybody_hears_of_it() 
 
 async fn crash_unheard() {
     let keys = "[threads]\nworkers = 1\n[retry]\ninitial_backoff_ms = 1000\njitter = 0.0";
-    let mut handle = start(keys, "127.0.0.1:0x2");
+    let handle = start(keys, "127.0.0.1:0x2");
+    let mut events = handle.events();
     let ready = handle.wait_ready().await.expect("it runs");
     let kill = |injection, actor: &str, times| {
         let killed = eventually(DEADLINE, || {
@@ -296,9 +304,9 @@ async fn crash_unheard() {
     kill(Injection::PanicListener(ready.bound[0]), "Listener", 1);
     kill(Injection::PanicWorker(WorkerId(1)), "Worker", 1);
     handle.inject(Injection::EndThread(WorkerId(1)));
-    event(&mut handle, |event| *event == Event::WorkerLost(WorkerId(1))).await;
+    event(&mut events, |event| *event == Event::WorkerLost(WorkerId(1))).await;
     // Its successor opened it: what the lost thread had to say came before.
-    event(&mut handle, |event| *event == Event::Recovered(ready.bound[0])).await;
+    event(&mut events, |event| *event == Event::Recovered(ready.bound[0])).await;
     assert!(eventually(DEADLINE, || handle.snapshot().endpoints.listening == 2));
     let summary = handle.shutdown().await.expect("it drains");
     let of = |kind| summary.errors.by_kind.get(&kind).copied().unwrap_or(0);

@@ -24,6 +24,7 @@ use actix::ArbiterHandle;
 use tokio::sync::{mpsc, watch};
 
 use super::error_log::ErrorLog;
+use super::event_hub::EventHub;
 use super::link::Link;
 use super::protocol::{GroupRuntime, Notice};
 use super::share::WorkerShare;
@@ -114,7 +115,7 @@ pub(crate) struct Setup {
     pub(crate) ready: watch::Sender<Option<Ready>>,
     /// Set when a drain is over.
     pub(crate) drained: watch::Sender<bool>,
-    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) events: Arc<EventHub>,
     pub(crate) error_log: Link<ErrorLog>,
     /// To the error log; bounded.
     pub(crate) notices: mpsc::Sender<Notice>,
@@ -202,7 +203,7 @@ impl Desk {
     }
 
     fn tell(&self, event: Event) {
-        let _slow_reader = self.setup.events.try_send(event);
+        self.setup.events.publish(event);
     }
 }
 

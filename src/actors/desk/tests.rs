@@ -12,7 +12,7 @@ use crate::config::{Config, OnLimit};
 use crate::net::host::SystemResolver;
 use crate::net::stream_options::StreamOptions;
 use crate::plan::endpoints::build;
-use crate::supervision::SessionLimits;
+use crate::supervision::{Fault, Hold, Outcome, SessionLimits};
 
 fn share() -> WorkerShare {
     WorkerShare {
@@ -72,7 +72,7 @@ fn desk(now: Instant) -> Desk {
         routes: watch::channel(None).0,
         ready: watch::channel(None).0,
         drained: watch::channel(false).0,
-        events: mpsc::channel(1).0,
+        events: Arc::default(),
         error_log: link().1,
         notices: mpsc::channel(1).0,
         dropped: Arc::default(),
@@ -134,7 +134,7 @@ fn a_shortage_that_nobody_will_judge_holds_up_the_others_for_a_moment_only() {
         // What an operator holds is put to no verdict.
         desk.setup.table.hold(place, Hold::Suspended(None)).expect("it is there");
     }
-    let short = Fault { kind: FaultKind::Resources, errno: 24 };
+    let short = Fault::from_bind_errno(nix::errno::Errno::EMFILE as i32);
     let outcomes = leased.slots.iter().map(|slot| (*slot, Outcome::Failed(short)));
     desk.take_report(leased.lease, outcomes.collect(), now);
     let wake = desk.next_wake();
