@@ -13,6 +13,7 @@ use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 use crate::actors::event_hub::EventHub;
+use crate::actors::handlers::Handlers;
 use crate::actors::link::link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
@@ -48,7 +49,12 @@ pub(super) struct StartFaults {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Result<ServiceHandle> {
+pub(super) fn start(
+    config: &Config,
+    plan: Plan,
+    handlers: Handlers,
+    faults: StartFaults,
+) -> io::Result<ServiceHandle> {
     #[cfg(not(feature = "fault-injection"))]
     let StartFaults {} = faults;
     // All endpoints may recover at once.
@@ -71,6 +77,7 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
         started: Instant::now(),
         run: Arc::default(),
         config: Arc::new(config.clone()),
+        handlers: Arc::new(handlers),
         ordinals: Arc::new((1 << 31).into()),
         plan: Arc::new(plan),
     };

@@ -23,6 +23,7 @@ mod listing;
 mod namespaces;
 mod on_bind_error;
 mod output;
+mod own_sessions;
 mod plan_findings;
 mod privileges;
 mod replanning;
