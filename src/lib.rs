@@ -64,6 +64,8 @@
 //! formats. An embedder can leave it out.
 
 pub mod config;
+#[cfg(feature = "http")]
+pub mod control;
 pub mod plan;
 pub mod process;
 pub mod service;

@@ -6,7 +6,6 @@ use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
@@ -64,7 +63,7 @@ pub(super) struct Tree {
 
 /// Starts every actor on this system. Must be called on it.
 pub(super) fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree {
-    let dropped = Arc::new(AtomicU64::new(0));
+    let dropped = Arc::clone(&shared.unlogged);
     let (failures, queue) = mpsc::channel(FAILURES);
     let (notices, noticed) = mpsc::channel(NOTICES);
     let (ended, ends) = mpsc::unbounded_channel();
@@ -95,7 +94,7 @@ pub(super) fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree 
     let setup = Setup {
         endpoints: plan.endpoints.clone(),
         groups: plan.endpoints.groups().iter().map(|it| Arc::new(runtime(&it.settings))).collect(),
-        table: table(plan),
+        table: table(plan, &shared.counters[..]),
         meters: HashMap::new(),
         layout: outlets.layout,
         max_endpoints: config.limits.max_endpoints,
@@ -172,13 +171,17 @@ fn somaxconn(plan: &Plan) -> u16 {
 }
 
 /// The table of the plan: what does not fit into the fd budget is decided at once.
-fn table(plan: &Plan) -> ChunkTable<crate::net::bind::Bound> {
+fn table(plan: &Plan, counters: &[Arc<WorkerCounters>]) -> ChunkTable<crate::net::bind::Bound> {
     let rollback = rollback_runs(&plan.endpoints);
     let total = plan.endpoints.len();
     let chunk_size = u32::try_from(plan.chunk_size).unwrap_or(u32::MAX);
     let mut table = ChunkTable::new(total, chunk_size, rollback);
     if plan.budget.listeners < total {
         table.quarantine_from(plan.budget.listeners, Fault::without_errno(FaultKind::FdLimit));
+        // No worker will ever try them.
+        if let Some(counters) = counters.first() {
+            counters.bind_failed(FaultKind::FdLimit, table.endpoint_counts().quarantined);
+        }
     }
     table
 }
