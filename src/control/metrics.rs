@@ -17,7 +17,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::service::Snapshot;
-use crate::supervision::{BindTimes, DropReason, FaultKind, Refusal};
+use crate::supervision::{BindTimes, DropReason, EndReason, FaultKind, Refusal};
 
 /// How a scrape is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Scrape {
             ("sessions_closed", "TCP sessions that ended, by reason"),
             None,
             "reason",
-            [("closed", totals.closed), ("failed", totals.failed), ("forced", totals.forced)],
+            EndReason::ALL.map(EndReason::as_str).into_iter().zip(totals.ended),
         )?;
         page.counters(
             ("sessions_refused", "TCP clients that were accepted and closed at once, by reason"),

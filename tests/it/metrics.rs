@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ipcow::config::load_str;
 use ipcow::control::metrics::{Format, render};
 use ipcow::service::{Service, ServiceHandle, Snapshot};
-use ipcow::supervision::FaultKind;
+use ipcow::supervision::{EndReason, FaultKind};
 
 use crate::common::{
     Block, DEADLINE, Need, connect, echo_tcp, echo_udp, eventually, needs, udp_client,
@@ -85,6 +85,7 @@ async fn every_figure_is_that_of_the_summary_and_promtool_has_nothing_to_say() {
         ("sessions_accepted_total", totals.accepted),
         ("sessions_active", 0),
         ("sessions_closed_total", totals.closed + totals.failed + totals.forced),
+        ("sessions_closed_total{reason=\"eof\"}", totals.ended(EndReason::Eof)),
         ("sessions_refused_total{reason=\"source_limit\"}", 1),
         ("sessions_refused_total", totals.refusals()),
         ("received_bytes_total{protocol=\"tcp\"}", totals.tcp_in),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::service::Snapshot;
 use crate::supervision::{
-    ChunkCounts, EndpointCounts, RestartCounts, SessionEnd, Totals, WorkerCounters,
+    ChunkCounts, EndReason, EndpointCounts, RestartCounts, Totals, WorkerCounters,
 };
 
 fn snapshot(totals: Totals) -> Snapshot {
@@ -41,7 +41,7 @@ fn every_series_is_there_from_the_start() {
         ("endpoints", 6),
         ("chunks", 5),
         ("bind_failures_total", FaultKind::OF_OPENING.len()),
-        ("sessions_closed_total", 3),
+        ("sessions_closed_total", EndReason::ALL.len()),
         ("sessions_refused_total", Refusal::ALL.len()),
         ("received_bytes_total", 2),
         ("sent_bytes_total", 2),
@@ -72,7 +72,7 @@ fn a_histogram_s_buckets_hold_all_that_took_no_longer() {
         block.bind_took(Duration::from_micros(micros));
     }
     block.session_accepted();
-    block.session_ended(SessionEnd::Forced);
+    block.session_ended(EndReason::Forced);
     let page = render(snapshot(Totals::sum([&block])), Format::Text).expect("text");
     let series = series(&page);
     let bucket = |bound: &str| {
