@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
         return exit::cannot_serve(&error);
     }
     // Before the first thread: each would keep the rights that it began with.
-    let confined = match process::confine(&loaded.config.process) {
+    let confined = match process::confine(&loaded.config.process, &[]) {
         Ok(confined) => confined,
         Err(error) => return exit::confine_error(&error),
     };

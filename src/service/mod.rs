@@ -21,6 +21,7 @@ mod system;
 mod tree;
 
 pub mod planning;
+#[cfg(feature = "signals")]
 pub mod signals;
 mod summary;
 
