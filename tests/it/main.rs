@@ -6,6 +6,7 @@
 mod common;
 
 mod accept_faults;
+mod activation;
 mod bad_config;
 mod bad_specs;
 mod bind_faults;
