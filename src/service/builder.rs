@@ -2,17 +2,19 @@
 
 use std::io;
 
+use super::adoption::{Adoption, Given};
 use super::handle::ServiceHandle;
 use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
 use crate::actors::handlers::Handlers;
 use crate::actors::session::{SessionHandler, erase};
 use crate::config::{Config, Group};
+use crate::net::given::GivenSocket;
 use crate::net::host;
 use crate::plan::endpoints::{self, PlanError};
 use crate::plan::findings::{Finding, Kind, Level};
 use crate::plan::resources::descriptor_room;
-use crate::spec::{Spec, SpecError};
+use crate::spec::{Endpoint, Spec, SpecError};
 use crate::supervision::Coverage;
 
 /// The group of [`ServiceBuilder::listen`].
@@ -24,6 +26,7 @@ pub struct Service {
     config: Config,
     plan: Plan,
     handlers: Handlers,
+    adoption: Adoption,
     faults: StartFaults,
 }
 
@@ -31,12 +34,13 @@ pub struct Service {
 ///
 /// Begins with the built-in configuration without its groups: nothing is
 /// served until [`Self::listen`] or [`Self::config`] says what.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ServiceBuilder {
     config: Config,
     groups: Vec<Group>,
     handlers: Handlers,
     force: bool,
+    given: Given,
     faults: StartFaults,
 }
 
@@ -101,6 +105,7 @@ impl Service {
             groups: Vec::new(),
             handlers: Handlers::default(),
             force: false,
+            given: Given::default(),
             faults: StartFaults::default(),
         }
     }
@@ -124,6 +129,19 @@ impl Service {
         &self.plan
     }
 
+    /// How many of the sockets that were given are served from.
+    #[must_use]
+    pub const fn adopted(&self) -> usize {
+        self.adoption.sockets.len()
+    }
+
+    /// What the other sockets that were given are bound to: no endpoint of the plan
+    /// is for them, so they were closed.
+    #[must_use]
+    pub fn left_out(&self) -> &[Endpoint] {
+        &self.adoption.left
+    }
+
     /// Opens every endpoint of the plan, on threads of its own.
     ///
     /// Raises the process's soft RLIMIT_NOFILE to the hard one (getrlimit(2)), and
@@ -134,7 +152,7 @@ impl Service {
     /// # Errors
     /// [`StartError`]; nothing was bound then.
     pub fn start(self) -> Result<ServiceHandle, StartError> {
-        let Self { config, plan, handlers, faults } = self;
+        let Self { config, plan, handlers, adoption, faults } = self;
         let total = plan.endpoints.len();
         // Where they cannot be had, opening is slower or comes to less.
         let _kept_as_it_was = make_room(total, &config);
@@ -155,7 +173,7 @@ impl Service {
             return Err(StartError::EphemeralExhausted { message, fix });
         }
         Self::prepare_process()?;
-        Ok(system::start(&config, plan, handlers, faults)?)
+        Ok(system::start(&config, plan, (handlers, adoption), faults)?)
     }
 }
 
@@ -181,6 +199,19 @@ impl ServiceBuilder {
     #[must_use]
     pub const fn poison_chunk(mut self, chunk: u32) -> Self {
         self.faults.poisoned_chunk = chunk;
+        self
+    }
+
+    /// Serves from these sockets where an endpoint of the plan has their protocol,
+    /// address and port, instead of binding it: clients that wait in them are served.
+    /// Those that fit no endpoint are closed ([`Service::left_out`]).
+    ///
+    /// A socket whose number the kernel chose
+    /// ([`GivenSocket::chosen_by_kernel`]) goes to an endpoint of its address that
+    /// asks for port 0.
+    #[must_use]
+    pub fn adopt(mut self, sockets: impl IntoIterator<Item = GivenSocket>) -> Self {
+        self.given.sockets.extend(sockets);
         self
     }
 
@@ -240,7 +271,7 @@ impl ServiceBuilder {
     /// What getrlimit(2), setrlimit(2) or fcntl(2) said. The service can be
     /// started all the same.
     pub fn make_room(&self) -> io::Result<()> {
-        let config = self.clone().whole();
+        let config = whole(self.config.clone(), self.groups.clone());
         match endpoints::count(&config) {
             Some(count) => make_room(count, &config),
             None => Ok(()),
@@ -252,30 +283,29 @@ impl ServiceBuilder {
     /// # Errors
     /// [`StartError::Plan`] and [`StartError::UnknownGroup`].
     pub fn build(self) -> Result<Service, StartError> {
-        let (force, faults) = (self.force, self.faults);
-        let handlers = self.handlers.clone();
-        let config = self.whole();
+        let Self { config, groups, handlers, force, given, faults } = self;
+        let config = whole(config, groups);
         let is_known = |name: &str| config.groups.iter().any(|group| group.name == name);
         if let Some(name) = handlers.groups().find(|name| !is_known(name)) {
             let name = name.to_owned();
             let known: Vec<_> = config.groups.iter().map(|group| group.name.as_str()).collect();
             return Err(StartError::UnknownGroup { name, known: known.join(", ") });
         }
-        let plan = planning::plan(&config, force)?;
-        Ok(Service { config, plan, handlers, faults })
+        let plan = planning::plan_with(&config, force, &given)?;
+        let adoption = Adoption::new(given, &config, &plan);
+        Ok(Service { config, plan, handlers, adoption, faults })
     }
+}
 
-    /// The configuration with the groups of [`Self::listen_in`].
-    fn whole(self) -> Config {
-        let Self { mut config, groups, .. } = self;
-        for group in groups {
-            match config.groups.iter_mut().find(|known| known.name == group.name) {
-                Some(known) => known.specs.extend(group.specs),
-                None => config.groups.push(group),
-            }
+/// The configuration with the groups of [`ServiceBuilder::listen_in`].
+fn whole(mut config: Config, groups: Vec<Group>) -> Config {
+    for group in groups {
+        match config.groups.iter_mut().find(|known| known.name == group.name) {
+            Some(known) => known.specs.extend(group.specs),
+            None => config.groups.push(group),
         }
-        config
     }
+    config
 }
 
 /// Lets the process have all the descriptors that it may, and makes room for

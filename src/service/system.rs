@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
+use super::adoption::Adoption;
 use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
 use super::summary::Summary;
@@ -52,7 +53,7 @@ pub(super) struct StartFaults {
 pub(super) fn start(
     config: &Config,
     plan: Plan,
-    handlers: Handlers,
+    (handlers, adoption): (Handlers, Adoption),
     faults: StartFaults,
 ) -> io::Result<ServiceHandle> {
     #[cfg(not(feature = "fault-injection"))]
@@ -68,6 +69,7 @@ pub(super) fn start(
         ending: Arc::default(),
         events: Arc::new(EventHub::new(most_events)),
         restarts: Arc::default(),
+        unlogged: Arc::default(),
         #[cfg(feature = "fault-injection")]
         poisoned: Arc::new(faults.poisoned_chunk.into()),
         settings: Arc::new(tree::session_settings(config, &plan)),
@@ -97,7 +99,7 @@ pub(super) fn start(
         let (config, shared) = (config.clone(), shared.clone());
         move || {
             let _closed_whatever_happens = shared.events.close_on_drop();
-            match run(&config, &shared, outlets, inbox) {
+            match run(&config, &shared, adoption, outlets, inbox) {
                 Ok(summary) => drop(summary_sender.send(Some(summary))),
                 Err(error) => tracing::error!(%error, "the service cannot start"),
             }
@@ -110,13 +112,14 @@ pub(super) fn start(
 fn run(
     config: &Config,
     shared: &Shared,
+    adoption: Adoption,
     outlets: Outlets,
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<Summary> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
-        let mut tree = tree::start(config, shared, outlets);
+        let mut tree = tree::start(config, shared, adoption, outlets);
         let command = serve(&mut tree, shared, &mut inbox).await;
         drain(config, &mut tree, command, &mut inbox).await;
         shared.ending.store(true, Ordering::Release);

@@ -303,13 +303,15 @@ async fn who_keeps_the_stream_of_a_session_that_is_over_gets_errors() {
 #[tokio::test]
 async fn a_group_may_have_its_own_sessions_beside_one_that_echoes() {
     let block = Block::new();
-    let builder = builder("").listen_in("own", &format!("tcp://{}:18000", block.ip(0)));
-    let builder =
-        builder.expect("legal").listen_in("echo", &format!("tcp://{}:18001", block.ip(0)));
-    let builder = builder.expect("legal").group_sessions("own", polite);
-    let unknown = builder.clone().group_sessions("nobody", polite).build();
+    let described = || {
+        let own = builder("").listen_in("own", &format!("tcp://{}:18000", block.ip(0)));
+        let both = own.expect("legal").listen_in("echo", &format!("tcp://{}:18001", block.ip(0)));
+        both.expect("legal")
+    };
+    let unknown = described().group_sessions("nobody", polite).build();
     let message = unknown.expect_err("there is no such group").to_string();
     assert!(message.contains("`nobody`") && message.contains("own, echo"), "{message}");
+    let builder = described().group_sessions("own", polite);
     let handle = builder.build().expect("a plan").start().expect("threads");
     handle.wait_ready().await.expect("it runs");
     drop(greeted(block.at(18_000)));
