@@ -1,5 +1,6 @@
 //! The program's commands, one file each, and what they share.
 
+mod activation;
 mod args;
 mod check;
 mod client;
@@ -32,7 +33,7 @@ pub(crate) fn run() -> u8 {
     let color = io::stderr().is_terminal() && !no_color();
     let env = config::environment();
     match arguments.command {
-        Command::Serve(args) => serve::run(&args, &args.config.inputs(env), color),
+        Command::Serve(args) => serve::run(&args, args.config.inputs(env), color),
         Command::Plan(args) => plan::run(&args, &args.config.inputs(env), color, &mut io::stdout()),
         Command::Check(args) => {
             let inputs = args.config.inputs(env);

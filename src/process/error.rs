@@ -1,5 +1,8 @@
 //! Why a process could not be confined, in words that name the key and the fix.
 
+use std::io;
+use std::path::PathBuf;
+
 use nix::errno::Errno;
 
 /// Why [`confine`](super::confine) failed.
@@ -43,6 +46,14 @@ pub enum ConfineError {
         /// What the kernel said.
         reason: String,
     },
+    /// A folder in which files shall stay writable cannot be opened.
+    #[error("{} cannot be kept writable: {source}; it must be a folder that is there", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// `process.sandbox = "on"`, and the kernel has it not.
     #[error("process.sandbox = \"on\": {}; \"auto\" does without", .0.join("; "))]
     Sandbox(Vec<String>),
@@ -56,7 +67,11 @@ impl ConfineError {
             Self::UnknownUser(_) | Self::RootUser(_) | Self::UnknownGroup(_) | Self::NoGroup(_) => {
                 true
             }
-            Self::Lookup(_) | Self::Threads(_) | Self::Refused { .. } | Self::Sandbox(_) => false,
+            Self::Lookup(_)
+            | Self::Threads(_)
+            | Self::Refused { .. }
+            | Self::Folder { .. }
+            | Self::Sandbox(_) => false,
         }
     }
 }

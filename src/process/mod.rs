@@ -10,6 +10,7 @@ mod privileges;
 mod sandbox;
 
 use std::fs;
+use std::path::PathBuf;
 
 use caps::CapSet;
 use nix::sys::prctl;
@@ -40,14 +41,19 @@ pub struct Confinement {
 /// Becomes the user and group of `[process]`, gives up every capability but
 /// CAP_NET_BIND_SERVICE, and has the kernel deny what is never needed.
 ///
+/// In `folders` and below, and nowhere else, the sandbox leaves it to make files and Unix
+/// sockets, to write them and to remove them; whether the user may is another matter. They
+/// must exist.
+///
 /// Where neither user nor group is named, root stays root with all that it may; everybody
-/// else gives up the capabilities all the same. There is no way back. After an error the process may have lost some of its rights and
-/// must end.
+/// else gives up the capabilities all the same. There is no way back. After an error the
+/// process may have lost some of its rights and must end.
 ///
 /// # Errors
 /// [`ConfineError`]: the user or group is unknown, the kernel refuses a step, other
-/// threads exist already, or `sandbox = "on"` and the kernel lacks Landlock or seccomp.
-pub fn confine(process: &Process) -> Result<Confinement, ConfineError> {
+/// threads exist already, a folder cannot be opened, or `sandbox = "on"` and the kernel
+/// lacks Landlock or seccomp.
+pub fn confine(process: &Process, folders: &[PathBuf]) -> Result<Confinement, ConfineError> {
     let wanted = identity::wanted(process)?;
     if let Some(threads @ 2..) = threads() {
         return Err(ConfineError::Threads(threads));
@@ -55,7 +61,7 @@ pub fn confine(process: &Process) -> Result<Confinement, ConfineError> {
     if wanted.is_some() || !geteuid().is_root() {
         privileges::give_up(wanted.as_ref())?;
     }
-    let sandbox = sandbox::enforce(process.sandbox)?;
+    let sandbox = sandbox::enforce(process.sandbox, folders)?;
     let permitted = caps::read(None, CapSet::Permitted).unwrap_or_default();
     let mut capabilities: Vec<String> = permitted.iter().map(ToString::to_string).collect();
     capabilities.sort_unstable();
@@ -86,7 +92,7 @@ mod tests {
         let (end, ended) = channel::<()>();
         let other = std::thread::spawn(move || ended.recv().is_err());
         let before = (geteuid(), caps::read(None, CapSet::Effective).expect("capabilities"));
-        assert!(matches!(confine(&Process::default()), Err(ConfineError::Threads(2..))));
+        assert!(matches!(confine(&Process::default(), &[]), Err(ConfineError::Threads(2..))));
         let after = (geteuid(), caps::read(None, CapSet::Effective).expect("capabilities"));
         assert_eq!(before, after);
         drop(end);

@@ -6,10 +6,13 @@
 mod common;
 
 mod accept_faults;
+mod activation;
 mod bad_config;
 mod bad_specs;
 mod bind_faults;
+mod client_alone;
 mod config_commands;
+mod embedding;
 mod end_in_any_state;
 mod end_to_end;
 mod exposure;

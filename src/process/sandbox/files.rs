@@ -1,14 +1,19 @@
 //! Landlock: no program is started, no file written, nobody dialled or signalled.
 //!
 //! Reading stays free, because `@FILE`, name services and `/proc` may be anywhere; so do
-//! binding, UDP and Unix sockets. What was open before stays open.
+//! binding, UDP and Unix sockets. What was open before stays open. In the folders that the
+//! caller names, files and Unix sockets may be made, written and removed.
+
+use std::path::PathBuf;
 
 use landlock::{
-    ABI, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, NetPort, RestrictionStatus,
-    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
+    PathBeneath, PathFd, PathFdError, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope,
 };
 
 use super::Sandbox;
+use crate::process::ConfineError;
 
 /// Where long answers of a name server are fetched (RFC 7766).
 const DOMAIN: u16 = 53;
@@ -21,12 +26,31 @@ const DENIED: [(&str, ABI); 4] = [
     ("signals to other processes", ABI::V6),
 ];
 
-/// Denies it for this thread and those that it starts.
+/// The folders in which files may be made and removed, as Landlock wants them.
+///
+/// # Errors
+/// One that cannot be opened.
+pub(super) fn open(folders: &[PathBuf]) -> Result<Vec<PathFd>, ConfineError> {
+    let opened = folders.iter().map(|folder| {
+        PathFd::new(folder).map_err(|error| match error {
+            PathFdError::OpenCall { source, .. } => {
+                ConfineError::Folder { folder: folder.clone(), source }
+            }
+            other => ConfineError::Folder {
+                folder: folder.clone(),
+                source: std::io::Error::other(other.to_string()),
+            },
+        })
+    });
+    opened.collect()
+}
+
+/// Denies it for this thread and those that it starts, but for files in `folders`.
 ///
 /// # Errors
 /// Why the kernel denies nothing of it.
-pub(super) fn deny() -> Result<Sandbox, String> {
-    match restrict() {
+pub(super) fn deny(folders: Vec<PathFd>) -> Result<Sandbox, String> {
+    match restrict(folders) {
         Ok(RestrictionStatus { ruleset: RulesetStatus::NotEnforced, landlock, .. }) => {
             Err(match landlock {
                 LandlockStatus::NotEnabled => "Landlock is not enabled in this kernel",
@@ -42,7 +66,16 @@ pub(super) fn deny() -> Result<Sandbox, String> {
     }
 }
 
-fn restrict() -> Result<RestrictionStatus, RulesetError> {
+/// What stays allowed inside a folder: to make, write and remove files and Unix sockets.
+fn in_a_folder() -> BitFlags<AccessFs> {
+    AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeSock
+        | AccessFs::RemoveFile
+}
+
+fn restrict(folders: Vec<PathFd>) -> Result<RestrictionStatus, RulesetError> {
     // The rights of ABI 9 would cut name services off, which speak through Unix sockets.
     let files = AccessFs::from_write(ABI::V8) | AccessFs::Execute;
     Ruleset::default()
@@ -52,6 +85,11 @@ fn restrict() -> Result<RestrictionStatus, RulesetError> {
         .scope(Scope::Signal)?
         .create()?
         .add_rule(NetPort::new(DOMAIN, AccessNet::ConnectTcp))?
+        .add_rules(
+            folders
+                .into_iter()
+                .map(|folder| Ok::<_, RulesetError>(PathBeneath::new(folder, in_a_folder()))),
+        )?
         .restrict_self()
 }
 
@@ -77,8 +115,8 @@ mod tests {
     use super::*;
 
     /// True where this kernel has it all; else says that the test skips.
-    fn denied_here() -> bool {
-        let done = deny();
+    fn denied_here(folders: Vec<PathFd>) -> bool {
+        let done = deny(folders);
         let all = done.as_ref().is_ok_and(|sandbox| sandbox.missing.is_empty());
         if !all {
             eprintln!("a test of Landlock skips: {done:?}");
@@ -95,7 +133,9 @@ mod tests {
         let dialled = listener.local_addr().expect("its address");
         // It holds for the thread that asks for it: the test's other threads stay free.
         let inside = std::thread::spawn(move || {
-            if !denied_here() {
+            let free = vec![old.with_file_name("free")];
+            fs::create_dir(&free[0]).expect("room for a folder");
+            if !denied_here(open(&free).expect("it is there")) {
                 return;
             }
             let denied = |kind| kind == ErrorKind::PermissionDenied;
@@ -112,6 +152,17 @@ mod tests {
             assert!(connected.is_err_and(|error| denied(error.kind())), "dials");
 
             assert_eq!(fs::read_to_string(&old).expect("readable"), "there");
+            let inside = free[0].join("file");
+            fs::write(&inside, "written").expect("a named folder is free");
+            fs::write(&inside, "again").expect("emptied and written");
+            fs::rename(&inside, free[0].join("rotated")).expect("renamed within it");
+            fs::remove_file(free[0].join("rotated")).expect("removed");
+            let socket = free[0].join("socket");
+            drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket is made"));
+            fs::remove_file(&socket).expect("and removed");
+            let started = fs::create_dir(free[0].join("folder"));
+            assert!(started.is_err_and(|error| denied(error.kind())), "makes a folder");
+
             TcpListener::bind("127.0.0.1:0").expect("TCP is bound");
             UdpSocket::bind("127.0.0.1:0").expect("UDP is bound");
             assert!(

@@ -7,6 +7,8 @@
 mod calls;
 mod files;
 
+use std::path::PathBuf;
+
 use super::ConfineError;
 use crate::config::SandboxMode;
 
@@ -18,16 +20,17 @@ pub(super) struct Sandbox {
     pub(super) missing: Vec<String>,
 }
 
-/// Has the kernel deny what it can.
+/// Has the kernel deny what it can; in `folders` files may still be made and removed.
 ///
 /// # Errors
-/// With `on`, that Landlock or seccomp is missing altogether.
-pub(super) fn enforce(mode: SandboxMode) -> Result<Sandbox, ConfineError> {
+/// A folder that cannot be opened. With `on`, that Landlock or seccomp is missing altogether.
+pub(super) fn enforce(mode: SandboxMode, folders: &[PathBuf]) -> Result<Sandbox, ConfineError> {
     if mode == SandboxMode::Off {
         return Ok(Sandbox::default());
     }
+    let folders = files::open(folders)?;
     // Files first: from the second on the kernel may no longer be asked for the first.
-    let parts = [files::deny(), calls::deny()];
+    let parts = [files::deny(folders), calls::deny()];
     if mode == SandboxMode::On && parts.iter().any(Result::is_err) {
         return Err(ConfineError::Sandbox(parts.into_iter().filter_map(Result::err).collect()));
     }

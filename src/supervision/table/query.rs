@@ -173,6 +173,13 @@ impl<S> ChunkTable<S> {
         }
     }
 
+    /// Says which number an endpoint that asks for port 0 shall get when it is opened.
+    pub fn keep_number(&mut self, place: Place, number: u16) {
+        if let Some(row) = self.row_mut(place).filter(|row| row.number == 0) {
+            row.number = number;
+        }
+    }
+
     /// The failures of a chunk that nobody was asked about, with the attempts used.
     pub fn unjudged(&self, id: ChunkId) -> impl Iterator<Item = (Place, Fault, u32)> + '_ {
         let rows = self.chunks.get(index(id)).map_or(&[][..], |chunk| &chunk.rows);
