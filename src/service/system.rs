@@ -68,6 +68,7 @@ pub(super) fn start(
         ending: Arc::default(),
         events: Arc::new(EventHub::new(most_events)),
         restarts: Arc::default(),
+        unlogged: Arc::default(),
         #[cfg(feature = "fault-injection")]
         poisoned: Arc::new(faults.poisoned_chunk.into()),
         settings: Arc::new(tree::session_settings(config, &plan)),

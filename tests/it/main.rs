@@ -22,6 +22,7 @@ mod layering;
 mod library;
 mod limits;
 mod listing;
+mod metrics;
 mod namespaces;
 mod on_bind_error;
 mod output;
