@@ -7,6 +7,7 @@ mod config_args;
 mod config_show;
 mod diagnostics;
 mod exit;
+mod journal;
 mod json;
 mod logging;
 mod outlet;
@@ -15,6 +16,7 @@ mod progress;
 mod report;
 mod screen;
 mod serve;
+mod service_manager;
 
 use std::io::{self, IsTerminal};
 
