@@ -10,6 +10,7 @@ mod activation;
 mod bad_config;
 mod bad_specs;
 mod bind_faults;
+mod client_alone;
 mod config_commands;
 mod deploy;
 mod embedding;
