@@ -7,11 +7,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::session::{OwnSessions, StartSession};
+use crate::net::datagram::DatagramHandler;
 
 /// What an embedder brought along.
 #[derive(Clone, Default)]
 pub(crate) struct Handlers {
     pub(crate) sessions: ByGroup<dyn StartSession>,
+    pub(crate) datagrams: ByGroup<dyn DatagramHandler>,
 }
 
 /// One for all groups, or for some.
@@ -54,13 +56,14 @@ impl Handlers {
     /// Whether an endpoint that moves from one group to the other is served
     /// otherwise, though the settings are the same.
     pub(crate) fn tell_apart(&self, one: &str, other: &str) -> bool {
-        let own = |group: &str| self.sessions.of(group).is_some();
+        let own =
+            |group: &str| self.sessions.of(group).is_some() || self.datagrams.of(group).is_some();
         one != other && (own(one) || own(other))
     }
 
     /// The groups that have something of their own.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
-        self.sessions.named()
+        self.sessions.named().chain(self.datagrams.named())
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a configuration to a running service.
 
 use std::io;
+use std::sync::Arc;
 
 use super::adoption::{Adoption, Given};
 use super::handle::ServiceHandle;
@@ -9,6 +10,7 @@ use super::system::{self, StartFaults};
 use crate::actors::handlers::Handlers;
 use crate::actors::session::{SessionHandler, erase};
 use crate::config::{Config, Group};
+use crate::net::datagram::DatagramHandler;
 use crate::net::given::GivenSocket;
 use crate::net::host;
 use crate::plan::endpoints::{self, PlanError};
@@ -253,6 +255,23 @@ impl ServiceBuilder {
     #[must_use]
     pub fn group_sessions(mut self, group: &str, handler: impl SessionHandler) -> Self {
         self.handlers.sessions.set(group.to_owned(), erase(handler));
+        self
+    }
+
+    /// Answers the datagrams of all groups with code of your own instead of the echo; see
+    /// [`DatagramHandler`]. `mode` of a group means nothing for UDP then.
+    #[must_use]
+    pub fn datagrams(mut self, handler: impl DatagramHandler) -> Self {
+        self.handlers.datagrams.set_for_all(Arc::new(handler));
+        self
+    }
+
+    /// Answers the datagrams of one group with code of your own, whatever
+    /// [`Self::datagrams`] says for the others. [`Self::build`] refuses a group that there
+    /// is not.
+    #[must_use]
+    pub fn group_datagrams(mut self, group: &str, handler: impl DatagramHandler) -> Self {
+        self.handlers.datagrams.set(group.to_owned(), Arc::new(handler));
         self
     }
 

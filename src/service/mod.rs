@@ -39,4 +39,5 @@ pub use crate::actors::protocol::Sessions;
 pub use crate::actors::session::{
     Busy, Outcome, SessionContext, SessionHandler, SessionStream, session_actors,
 };
+pub use crate::net::datagram::{Answers, Datagram, DatagramHandler, amplifying};
 pub use crate::net::given::{GivenSocket, Unfit};

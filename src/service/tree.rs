@@ -24,7 +24,7 @@ use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
 use crate::config::{self, Config};
 use crate::net::bind::Bound;
-use crate::net::datagram::DatagramRules;
+use crate::net::datagram::{DatagramRules, OwnDatagrams};
 use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
 use crate::net::stream_options::StreamOptions;
@@ -170,6 +170,7 @@ fn runtimes(
         datagrams: DatagramRules {
             mode: settings.mode,
             max_datagram_bytes: udp.max_datagram_bytes,
+            own: handlers.datagrams.of(name).map(OwnDatagrams::new),
             sources: SourceRules::new(&settings.allow_from, &settings.deny_from),
             guard: source_guard(&udp, layout.clone(), routes.clone()),
             limits: Arc::clone(&limits),

@@ -24,7 +24,14 @@ fn rules(refused: &[(u16, u16)]) -> DatagramRules {
     let guard = SourceGuard::new(refused, Box::new(|_| false));
     let sources = SourceRules::new(&[], &[]);
     let limits = limits(&config::Udp::default());
-    DatagramRules { mode: Mode::Echo, max_datagram_bytes: 65_507, sources, guard, limits }
+    DatagramRules {
+        mode: Mode::Echo,
+        own: None,
+        max_datagram_bytes: 65_507,
+        sources,
+        guard,
+        limits,
+    }
 }
 
 fn limits(udp: &config::Udp) -> Arc<SourceLimits> {
