@@ -19,6 +19,7 @@ mod system;
 mod tree;
 
 pub mod planning;
+#[cfg(feature = "signals")]
 pub mod signals;
 mod summary;
 

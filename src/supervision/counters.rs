@@ -6,27 +6,15 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::drop_reason::DropReason;
+use super::end_reason::{EndReason, SessionEnd};
 use super::refusal::Refusal;
-
-/// How an accepted session left the books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionEnd {
-    /// By its peer, its termination sequence, a time-out or a drain.
-    Closed,
-    /// By an error: reset, a peer that stopped reading, a panic.
-    Failed,
-    /// Cut off when the drain's deadline passed or at an immediate stop.
-    Forced,
-}
 
 /// What one worker counts. Written by its thread alone.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WorkerCounters {
     accepted: AtomicU64,
-    closed: AtomicU64,
-    failed: AtomicU64,
-    forced: AtomicU64,
+    ended: [AtomicU64; EndReason::ALL.len()],
     refused: [AtomicU64; Refusal::ALL.len()],
     tcp_in: AtomicU64,
     tcp_out: AtomicU64,
@@ -50,6 +38,9 @@ pub struct Totals {
     pub failed: u64,
     /// Sessions that were cut off.
     pub forced: u64,
+    /// All that are over by their reason, in the order of [`EndReason::ALL`]. Their
+    /// sum is that of `closed`, `failed` and `forced`.
+    pub ended: [u64; EndReason::ALL.len()],
     /// Clients that were accepted and closed at once, in the order of [`Refusal::ALL`].
     pub refused: [u64; Refusal::ALL.len()],
     /// Bytes read from TCP peers.
@@ -82,13 +73,8 @@ impl WorkerCounters {
     }
 
     /// An accepted session is over.
-    pub fn session_ended(&self, end: SessionEnd) {
-        let counter = match end {
-            SessionEnd::Closed => &self.closed,
-            SessionEnd::Failed => &self.failed,
-            SessionEnd::Forced => &self.forced,
-        };
-        counter.fetch_add(1, Relaxed);
+    pub fn session_ended(&self, reason: EndReason) {
+        self.ended[reason.index()].fetch_add(1, Relaxed);
     }
 
     /// A session moved bytes.
@@ -126,9 +112,6 @@ impl Totals {
         let mut sum = Self::default();
         for block in blocks {
             sum.accepted += block.accepted.load(Relaxed);
-            sum.closed += block.closed.load(Relaxed);
-            sum.failed += block.failed.load(Relaxed);
-            sum.forced += block.forced.load(Relaxed);
             sum.tcp_in += block.tcp_in.load(Relaxed);
             sum.tcp_out += block.tcp_out.load(Relaxed);
             sum.received += block.received.load(Relaxed);
@@ -136,6 +119,9 @@ impl Totals {
             sum.udp_in += block.udp_in.load(Relaxed);
             sum.udp_out += block.udp_out.load(Relaxed);
             sum.opened += block.opened.load(Relaxed);
+            for (reason, counter) in EndReason::ALL.into_iter().zip(&block.ended) {
+                sum.session_ended(reason, counter.load(Relaxed));
+            }
             for (total, counter) in sum.refused.iter_mut().zip(&block.refused) {
                 *total += counter.load(Relaxed);
             }
@@ -144,6 +130,22 @@ impl Totals {
             }
         }
         sum
+    }
+
+    fn session_ended(&mut self, reason: EndReason, count: u64) {
+        self.ended[reason.index()] += count;
+        let sum = match reason.end() {
+            SessionEnd::Closed => &mut self.closed,
+            SessionEnd::Failed => &mut self.failed,
+            SessionEnd::Forced => &mut self.forced,
+        };
+        *sum += count;
+    }
+
+    /// How many sessions ended for this reason.
+    #[must_use]
+    pub const fn ended(&self, reason: EndReason) -> u64 {
+        self.ended[reason.index()]
     }
 
     /// Clients that were refused, for whatever reason.
@@ -197,12 +199,27 @@ mod tests {
             block.datagrams_dropped(DropReason::ReceiveBuffer, 4);
             block.session_refused(Refusal::SourceLimit);
         }
-        blocks[0].session_ended(SessionEnd::Forced);
+        blocks[0].session_ended(EndReason::Forced);
         let totals = Totals::sum(&blocks);
         assert_eq!((totals.accepted, totals.forced, totals.active()), (2, 1, 1));
         assert_eq!((totals.tcp_in, totals.tcp_out), (6, 4));
         assert_eq!(totals.dropped[DropReason::ReceiveBuffer.index()], 8);
         assert_eq!((totals.refused[Refusal::SourceLimit.index()], totals.refusals()), (2, 2));
+    }
+
+    #[test]
+    fn the_sums_are_those_of_the_reasons() {
+        let block = WorkerCounters::default();
+        for (times, reason) in EndReason::ALL.into_iter().enumerate() {
+            for _ in 0..=times {
+                block.session_ended(reason);
+            }
+        }
+        let totals = Totals::sum([&block]);
+        let over = totals.closed + totals.failed + totals.forced;
+        assert_eq!((over, totals.ended.iter().sum()), (66, 66));
+        assert_eq!((totals.forced, totals.ended(EndReason::Forced)), (8, 8));
+        assert_eq!((totals.closed, totals.failed), (1 + 2 + 3 + 4 + 7, 5 + 6 + 9 + 10 + 11));
     }
 
     #[test]
