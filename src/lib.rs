@@ -73,6 +73,8 @@
 //! values, and what happens is told through `tracing`.
 
 pub mod config;
+#[cfg(feature = "http")]
+pub mod control;
 pub mod plan;
 #[cfg(feature = "process")]
 pub mod process;

@@ -41,12 +41,11 @@ impl Places {
     }
 
     /// The folder in which this process would make its socket.
-    ///
-    /// Only [`Self::is_shared`] tells whether others may write beside it.
     pub(crate) fn folder(&self) -> PathBuf {
         self.own().next().unwrap_or_else(|| self.fallback())
     }
 
+    #[allow(dead_code, reason = "the commands that ask a running service come with it")]
     /// Where a client looks for the instance `name`, in the order of trial. Root's folder is
     /// among them for everybody: a socket's mode may let others in.
     pub(crate) fn candidates(&self, name: &str) -> Vec<PathBuf> {
@@ -61,10 +60,10 @@ impl Places {
         paths
     }
 
-    /// Whether this folder's name could be taken by somebody else, so that whoever uses it
-    /// must make sure that it is a folder of its own user.
-    pub(crate) fn is_shared(&self, folder: &Path) -> bool {
-        folder == self.fallback()
+    /// Whether this folder was made for the process, as it is; every other one the service
+    /// makes, or makes sure that it is its own user's.
+    pub(crate) fn is_given(&self, folder: &Path) -> bool {
+        self.runtime_directory.as_deref() == Some(folder)
     }
 
     fn own(&self) -> impl Iterator<Item = PathBuf> {
@@ -126,9 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_folder_below_tmp_could_be_another_users() {
-        let places = places("", "/run/user/7", 7);
-        assert!(!places.is_shared(&places.folder()));
-        assert!(places.is_shared(Path::new("/tmp/ipcow-7")));
+    fn only_the_folder_that_systemd_makes_is_taken_as_it_is() {
+        let given = |runtime: &str| {
+            let places = places(runtime, "/run/user/7", 7);
+            places.is_given(&places.folder())
+        };
+        assert!(given("/run/a") && !given(""));
     }
 }

@@ -4,7 +4,9 @@ mod args;
 mod check;
 mod config_args;
 mod config_show;
+mod control_path;
 mod diagnostics;
+mod doors;
 mod exit;
 mod json;
 mod logging;
@@ -12,6 +14,7 @@ mod outlet;
 mod plan;
 mod progress;
 mod report;
+mod run;
 mod screen;
 mod serve;
 
@@ -29,7 +32,7 @@ pub(crate) fn run() -> u8 {
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
     let env = config::environment();
     match arguments.command {
-        Command::Serve(args) => serve::run(&args, &args.config.inputs(env), color),
+        Command::Serve(args) => serve::run(&args, &args.inputs(env), color),
         Command::Plan(args) => plan::run(&args, &args.config.inputs(env), color, &mut io::stdout()),
         Command::Check(args) => {
             let inputs = args.config.inputs(env);

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use super::groups;
 use super::layer::{Flat, flat};
 use super::model::{
-    Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
-    Threads, Udp,
+    Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, Log,
+    LogFormat, LogLevel, MinBound, Mode, OnBindError, OnLimit, Process, Retry, SandboxMode,
+    Session, Shutdown, Supervision, Threads, Udp,
 };
 use super::schema::LISTEN_DEFAULTS;
 use super::value::{file_mode, percent, port_range};
@@ -323,9 +323,7 @@ fn control(raw: RawControl) -> Result<Control, ConfigError> {
 fn admin(raw: &RawAdmin) -> Result<Admin, ConfigError> {
     let listen = match raw.listen.as_str() {
         "none" => None,
-        address => {
-            Some(address.parse().map_err(|_| ConfigError::Message(raw.listen.clone()))?)
-        }
+        address => Some(address.parse().map_err(|_| ConfigError::Message(raw.listen.clone()))?),
     };
     Ok(Admin { listen, allow_remote: raw.allow_remote })
 }

@@ -14,6 +14,8 @@ mod handle;
 mod inject;
 mod joins;
 mod operations;
+mod pages;
+mod present_plan;
 mod replanning;
 mod system;
 mod tree;
@@ -27,6 +29,7 @@ pub use builder::{Service, ServiceBuilder, StartError};
 pub use changes::{Changed, SuspendOptions};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use operations::{ListOptions, OperationError};
+pub use pages::Pages;
 pub use summary::Summary;
 
 pub use crate::actors::desk::Event;

@@ -10,6 +10,7 @@ mod bad_config;
 mod bad_specs;
 mod bind_faults;
 mod config_commands;
+mod control;
 mod embedding;
 mod end_in_any_state;
 mod end_to_end;
