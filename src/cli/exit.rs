@@ -38,6 +38,12 @@ pub(crate) fn config_errors(errors: &ConfigErrors, color: bool) -> u8 {
     errors.exit_code()
 }
 
+/// Says what is wrong with a variable that is no setting.
+pub(crate) fn config_error(error: &dyn std::error::Error) -> u8 {
+    fail(error);
+    CONFIG
+}
+
 /// Says why the process could not be confined.
 pub(crate) fn confine_error(error: &ConfineError) -> u8 {
     let failed = fail(error);

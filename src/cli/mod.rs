@@ -1,5 +1,6 @@
 //! The program's commands, one file each, and what they share.
 
+mod activation;
 mod args;
 mod check;
 mod config_args;
@@ -32,7 +33,7 @@ pub(crate) fn run() -> u8 {
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
     let env = config::environment();
     match arguments.command {
-        Command::Serve(args) => serve::run(&args, &args.inputs(env), color),
+        Command::Serve(args) => serve::run(&args, args.inputs(env), color),
         Command::Plan(args) => plan::run(&args, &args.config.inputs(env), color, &mut io::stdout()),
         Command::Check(args) => {
             let inputs = args.config.inputs(env);

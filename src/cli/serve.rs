@@ -6,13 +6,14 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use ipcow::config::{self, Inputs, LoadedConfig};
+use ipcow::config::{Inputs, LoadedConfig};
 use ipcow::process;
 use ipcow::service::signals::Signals;
 use ipcow::service::{Service, ServiceBuilder};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::activation::{self, Activation};
 use super::args::ServeArgs;
 use super::doors::Doors;
 use super::run::{Early, Run};
@@ -23,10 +24,16 @@ use super::{exit, logging, report};
 const PLAN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs the command; returns the exit code of interface §4.
-pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
-    let loaded = match config::load(inputs) {
-        Ok(loaded) => loaded,
-        Err(errors) => return exit::config_errors(&errors, color),
+pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
+    // Before anything is opened: the numbers of these sockets are fixed.
+    let activation = match Activation::take() {
+        Ok(activation) => activation,
+        Err(error) => return exit::config_error(&error),
+    };
+    let loaded = match activation.load(&mut inputs) {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(errors)) => return exit::config_errors(&errors, color),
+        Err(error) => return exit::config_error(&error),
     };
     if let Err(error) = Service::prepare_process() {
         return exit::cannot_serve(&error);
@@ -44,7 +51,9 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
         Ok(confined) => confined,
         Err(error) => return exit::confine_error(&error),
     };
+    let (sockets, unfit) = activation.into_parts();
     let builder = Service::builder().config(loaded.config.clone()).force(args.force);
+    let builder = builder.adopt(sockets);
     // Before the first thread, too. Where it fails, opening takes longer.
     let _kept_as_it_was = builder.make_room();
     let screen = match Screen::open(args) {
@@ -53,11 +62,12 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
     };
     logging::init(&loaded.config.log, screen.stderr.clone(), color);
     report::log_confinement(&confined);
+    Activation::log_unfit(&unfit);
     doors.log();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {
-            let start = Start { args, inputs, loaded: &loaded, color };
+            let start = Start { args, inputs: &inputs, loaded: &loaded, color };
             runtime.block_on(plan_and_serve(start, builder, doors, &screen))
         }
         Err(error) => exit::fail(&error),
@@ -113,6 +123,7 @@ async fn plan_and_serve(
         let kind = finding.kind.as_str();
         tracing::warn!(kind, count = finding.count, fix = finding.fix, "{}", finding.message);
     }
+    activation::log_adoption(&service);
     let handle = match service.start() {
         Ok(handle) => handle,
         Err(error) => return screen.refuse(&error),

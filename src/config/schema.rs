@@ -63,9 +63,8 @@ impl Key {
     /// True where a value without quotes in the environment is text as it stands.
     pub(crate) fn takes_words(&self) -> bool {
         match self.kind {
-            Kind::Text { .. } | Kind::Choice { .. } | Kind::SocketPath => true,
-            Kind::FileMode | Kind::AddressOrNone => true,
-            _ => false,
+            Kind::Text { .. } | Kind::Choice { .. } => true,
+            kind => [Kind::SocketPath, Kind::FileMode, Kind::AddressOrNone].contains(&kind),
         }
     }
 }

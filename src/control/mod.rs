@@ -12,6 +12,7 @@ mod body;
 mod connection;
 mod door;
 mod guard;
+pub mod metrics;
 mod order;
 mod refusal;
 mod reload;

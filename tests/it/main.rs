@@ -6,6 +6,7 @@
 mod common;
 
 mod accept_faults;
+mod activation;
 mod bad_config;
 mod bad_specs;
 mod bind_faults;
@@ -21,6 +22,7 @@ mod layering;
 mod library;
 mod limits;
 mod listing;
+mod metrics;
 mod namespaces;
 mod on_bind_error;
 mod output;
