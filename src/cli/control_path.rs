@@ -45,7 +45,6 @@ impl Places {
         self.own().next().unwrap_or_else(|| self.fallback())
     }
 
-    #[allow(dead_code, reason = "the commands that ask a running service come with it")]
     /// Where a client looks for the instance `name`, in the order of trial. Root's folder is
     /// among them for everybody: a socket's mode may let others in.
     pub(crate) fn candidates(&self, name: &str) -> Vec<PathBuf> {
@@ -64,6 +63,12 @@ impl Places {
     /// makes, or makes sure that it is its own user's.
     pub(crate) fn is_given(&self, folder: &Path) -> bool {
         self.runtime_directory.as_deref() == Some(folder)
+    }
+
+    /// Whether this folder's name could be taken by somebody else, so that whoever uses it
+    /// must make sure that it is a folder of its own user.
+    pub(crate) fn is_shared(&self, folder: &Path) -> bool {
+        folder == self.fallback()
     }
 
     fn own(&self) -> impl Iterator<Item = PathBuf> {
@@ -122,6 +127,13 @@ mod tests {
             let chosen = socket(&places.folder(), "default");
             assert!(places.candidates("default").contains(&chosen), "{chosen:?}");
         }
+    }
+
+    #[test]
+    fn only_the_folder_below_tmp_could_be_another_users() {
+        let places = places("", "/run/user/7", 7);
+        assert!(!places.is_shared(&places.folder()));
+        assert!(places.is_shared(Path::new("/tmp/ipcow-7")));
     }
 
     #[test]

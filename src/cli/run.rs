@@ -80,6 +80,17 @@ impl<'a> Run<'a> {
 
     /// Serves until something asks for the end; returns the exit code.
     pub(super) async fn serve(self, signals: &mut Signals, early: Early) -> u8 {
+        let manager = &self.screen.manager;
+        let code = tokio::select! {
+            code = self.course(signals, early) => code,
+            never = manager.follow(&self.handle) => match never {},
+        };
+        // Whoever asks during the drain is answered.
+        drop(self.server);
+        code
+    }
+
+    async fn course(&self, signals: &mut Signals, early: Early) -> u8 {
         if early.reload {
             self.reload();
         }
@@ -87,13 +98,10 @@ impl<'a> Run<'a> {
             true => Ok(Course::Ended),
             false => self.watch(signals).await,
         };
-        let code = match course {
+        match course {
             Ok(course) => self.finish(course, signals).await,
             Err(gone) => self.screen.refuse(&gone),
-        };
-        // Whoever asks during the drain is answered.
-        drop(self.server);
-        code
+        }
     }
 
     /// Follows the service until it shall end by itself.
@@ -119,6 +127,7 @@ impl<'a> Run<'a> {
             return Ok(Course::Ended);
         }
         self.screen.ready(&ready, &self.reachable);
+        self.screen.manager.ready(&self.handle.snapshot());
         loop {
             let event = tokio::select! {
                 next = events.next() => next.ok_or(ServiceGone)?,
@@ -173,6 +182,7 @@ impl<'a> Run<'a> {
     /// Drains, unless a second signal stops at once, and says what was done.
     async fn finish(&self, course: Course, signals: &mut Signals) -> u8 {
         let (handle, screen) = (&self.handle, self.screen);
+        screen.manager.stopping();
         let summary = match course {
             Course::BelowCoverage(_) => handle.stop().await,
             Course::Ended => {

@@ -18,6 +18,7 @@ use super::args::ServeArgs;
 use super::doors::Doors;
 use super::run::{Early, Run};
 use super::screen::{Asked, Screen};
+use super::service_manager::ServiceManager;
 use super::{exit, logging, report};
 
 /// How long planning may go on once a signal came; name servers can be slow.
@@ -46,6 +47,8 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
             return error.exit_code();
         }
     };
+    // Once the process is confined it might not reach it.
+    let manager = ServiceManager::from_environment();
     // Before the first thread: each would keep the rights that it began with.
     let confined = match process::confine(&loaded.config.process, &doors.folders()) {
         Ok(confined) => confined,
@@ -56,12 +59,17 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
     let builder = builder.adopt(sockets);
     // Before the first thread, too. Where it fails, opening takes longer.
     let _kept_as_it_was = builder.make_room();
-    let screen = match Screen::open(args) {
+    let screen = match Screen::open(args, manager) {
         Ok(screen) => screen,
         Err(error) => return exit::fail(&error),
     };
-    logging::init(&loaded.config.log, screen.stderr.clone(), color);
+    let stderr = screen.stderr.clone();
+    let journal = match logging::init(&loaded.config.log, &args.name, stderr, color) {
+        Ok(journal) => journal,
+        Err(error) => return exit::no_journal(&error),
+    };
     report::log_confinement(&confined);
+    screen.manager.log();
     Activation::log_unfit(&unfit);
     doors.log();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -72,6 +80,9 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
         }
         Err(error) => exit::fail(&error),
     };
+    if let Some(journal) = journal {
+        journal.flush(&screen.stderr);
+    }
     screen.flush();
     code
 }
