@@ -10,7 +10,9 @@ use std::time::Duration;
 use ipcow::config::{self, Inputs, LoadedConfig};
 use ipcow::process;
 use ipcow::service::signals::Signals;
-use ipcow::service::{Event, Events, Service, ServiceBuilder, ServiceGone, ServiceHandle};
+use ipcow::service::{
+    Event, Events, Occurrence, Service, ServiceBuilder, ServiceGone, ServiceHandle,
+};
 use ipcow::supervision::Ready;
 use tokio::sync::oneshot;
 use tokio::time::{interval, sleep};
@@ -160,7 +162,7 @@ async fn watch(
     signals: &mut Signals,
     screen: &Screen,
 ) -> Result<Course, ServiceGone> {
-    let mut events = handle.events();
+    let mut events = handle.events_where(|event| matches!(event, Event::Recovered { .. }));
     let limit = args.duration;
     let ending = async move {
         match limit {
@@ -182,16 +184,16 @@ async fn watch(
     }
     screen.ready(&ready);
     loop {
-        let mut event = None;
+        let mut occurred = None;
         tokio::select! {
-            next = events.next() => event = Some(next.ok_or(ServiceGone)?),
+            next = events.next() => occurred = Some(next.ok_or(ServiceGone)?),
             () = &mut ending => return Ok(Course::Ended),
             signal = signals.next() => if screen.ends(signal, Some(&handle.snapshot())) {
                 return Ok(Course::Ended);
             },
         }
-        if let Some(event) = event {
-            screen.events(&gather(event, &mut events, screen.json).await);
+        if let Some(first) = occurred {
+            screen.events(&gather(first, &mut events, screen.json).await);
         }
     }
 }
@@ -218,10 +220,10 @@ async fn open(
 
 /// The event and those that follow it at once: many endpoints may recover
 /// together, and each piece of text has its place in a bounded queue.
-async fn gather(event: Event, following: &mut Events, json: bool) -> Vec<Event> {
+async fn gather(first: Occurrence, following: &mut Events, json: bool) -> Vec<Occurrence> {
     // A program wants each event now; a person wants one line of them.
     let (most, wait) = if json { (BATCH, Duration::ZERO) } else { (usize::MAX, GATHER) };
-    let mut events = vec![event];
+    let mut events = vec![first];
     let mut over = pin!(sleep(wait));
     while events.len() < most {
         tokio::select! {

@@ -29,8 +29,8 @@ pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use operations::{ListOptions, OperationError};
 pub use summary::Summary;
 
-pub use crate::actors::desk::Event;
 pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
 pub use crate::actors::protocol::Sessions;
+pub use crate::supervision::{Event, Occurrence};

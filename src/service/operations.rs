@@ -18,7 +18,7 @@ use crate::plan::endpoints::PlanError;
 use crate::plan::facts::{BoundSocket, Holder};
 use crate::spec::{Endpoint, Selection, Selector, SpecError, Zone};
 use crate::supervision::{
-    ChunkInfo, EndpointState, ErrorGroup, FaultKind, Listing, Status, group_failures,
+    ChunkInfo, EndpointState, ErrorGroup, Event, FaultKind, Listing, Status, group_failures,
 };
 
 /// Why a running service did not do what it was asked. Nothing changed.
@@ -161,7 +161,8 @@ impl ServiceHandle {
     /// Runs are told apart by their last 16 bits: 65,536 marks later an endpoint
     /// that nobody came to meanwhile counts as touched again.
     pub fn mark(&self) {
-        self.shared.run.fetch_add(1, Ordering::Relaxed);
+        let run = self.shared.run.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shared.events.tell(Event::Marked { run });
     }
 
     /// Chunks by number: at most `limit`, after `offset` that are left out.

@@ -13,6 +13,7 @@ mod config_commands;
 mod embedding;
 mod end_in_any_state;
 mod end_to_end;
+mod event_stream;
 mod exposure;
 mod foreign_clients;
 mod injected_faults;
