@@ -23,7 +23,7 @@ use super::states::{ChunkCounts, EndpointCounts};
 use crate::spec::Endpoint;
 pub use change::{ChunkChange, EndpointBatch, EndpointChange, EndpointFailures};
 pub use occurrence::Occurrence;
-pub use words::{Limit, Order, Outlook, PartKind, Replanning, SettingChange};
+pub use words::{Limit, Order, Outlook, PartKind, Replanning, SettingChange, SettingValue};
 
 /// Something that happened in a service.
 ///

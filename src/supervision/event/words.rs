@@ -2,6 +2,8 @@
 //!
 //! Plain enums, which serialise as the words that they are shown as.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::supervision::intensity::Charge;
@@ -14,14 +16,37 @@ pub struct SettingChange {
     /// Its key in the file: `limits.max_sessions`.
     pub key: String,
     /// Its value until now, as the file would have it.
-    pub from: serde_json::Value,
+    pub from: SettingValue,
     /// Its value from now on.
-    pub to: serde_json::Value,
+    pub to: SettingValue,
+}
+
+/// The value of a setting, as the file would have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum SettingValue {
+    /// A whole number.
+    Number(u64),
+    /// A word: `auto`, `close`.
+    Text(String),
+    /// A list of words.
+    List(Vec<String>),
+}
+
+impl fmt::Display for SettingValue {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(out),
+            Self::Text(text) => text.fmt(out),
+            Self::List(list) => list.join(", ").fmt(out),
+        }
+    }
 }
 
 impl SettingChange {
     /// A change of `key`.
-    pub fn new(key: impl Into<String>, from: serde_json::Value, to: serde_json::Value) -> Self {
+    pub fn new(key: impl Into<String>, from: SettingValue, to: SettingValue) -> Self {
         Self { key: key.into(), from, to }
     }
 }
