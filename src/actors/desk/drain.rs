@@ -21,6 +21,7 @@ impl Desk {
         let (endpoints, chunks) = (report.endpoints, report.chunks);
         self.drain = Some(report);
         self.tell(Event::Draining { endpoints, chunks });
+        self.setup.board.publish_draining();
         // The table's share of each socket goes first: a thread that closes
         // its own then really closes the port.
         self.setup.table.close();

@@ -40,6 +40,7 @@ impl Desk {
         let table = &self.setup.table;
         self.setup.board.publish(table.endpoint_counts(), table.chunk_counts());
         self.setup.board.publish_late(table.refused());
+        self.setup.board.publish_required(self.setup.coverage.required());
     }
 
     /// Tells of a failure, or of its end: whoever listens, and the error log or its
@@ -54,6 +55,8 @@ impl Desk {
     /// Says once that the service is ready.
     pub(super) fn announce(&self) {
         if self.setup.ready.borrow().is_none() {
+            // Whoever hears of it and looks finds it so.
+            self.setup.board.publish_decided();
             let ready = self.describe_ready();
             self.tell(Event::Ready(Arc::new(ready.clone())));
             self.setup.ready.send_replace(Some(ready));

@@ -19,6 +19,9 @@ fn snapshot(totals: Totals) -> Snapshot {
         events_lost: 0,
         late_reports: 0,
         errors_dropped: 7,
+        required: 1,
+        decided: true,
+        draining: false,
         restarts: RestartCounts { listeners: 4, workers: 5 },
         uptime: Duration::ZERO,
     }
