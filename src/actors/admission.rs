@@ -11,11 +11,12 @@ use std::task::{Context as Task, Poll, ready};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
 
+use super::event_hub::EventHub;
 use super::share::WorkerShare;
 use crate::config::OnLimit;
 use crate::net::source_rules::{SourceRules, Standing};
 use crate::net::source_seats::{SourceSeat, SourceSeats};
-use crate::supervision::Refusal;
+use crate::supervision::{Event, Refusal};
 
 /// The limits of a service's sessions, over all workers.
 #[derive(Debug)]
@@ -50,6 +51,11 @@ impl Admission {
             seats: per_source.map(|limit| Arc::new(SourceSeats::new(limit, sessions))),
             warned: AtomicU32::new(0),
         }
+    }
+
+    /// Whether as many sessions as may be are open.
+    pub(crate) fn is_full(&self) -> bool {
+        self.permits.available_permits() == 0
     }
 
     /// A ticket, if there is one now.
@@ -102,13 +108,12 @@ impl Admission {
     }
 
     /// Says whom it refuses and which key decides about it, the first time.
-    fn warn_once(&self, refusal: Refusal, source: IpAddr) {
-        let bit = 1 << refusal.index();
+    fn warn_once(&self, reason: Refusal, source: IpAddr, events: &EventHub) {
+        let bit = 1 << reason.index();
         if self.warned.load(Ordering::Relaxed) & bit == 0
             && self.warned.fetch_or(bit, Ordering::Relaxed) & bit == 0
         {
-            let (reason, key) = (refusal.as_str(), refusal.key());
-            tracing::warn!(reason, key, %source, "a client was refused; further ones are only counted");
+            events.tell(Event::FirstRefusal { reason, key: reason.key(), source });
         }
     }
 }
@@ -135,7 +140,7 @@ impl TicketQueue {
 /// Closes a connection that gets no session, and counts it.
 pub(crate) fn refuse(share: &WorkerShare, stream: &TcpStream, source: IpAddr, refusal: Refusal) {
     share.counters.session_refused(refusal);
-    share.admission.warn_once(refusal, source);
+    share.admission.warn_once(refusal, source, &share.events);
     // A close with unread input sends RST alone: this says FIN first.
     let _gone = stream.shutdown(Shutdown::Write);
 }

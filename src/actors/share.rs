@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::admission::Admission;
+use super::event_hub::EventHub;
 use super::link::Link;
 use super::protocol::{ActorEnded, SessionAccepted, SessionFailed};
 use super::roster::Roster;
 use super::supervisor::Supervisor;
 use crate::net::stream_options::StreamOptions;
 use crate::spec::Address;
-use crate::supervision::{DropReason, SessionGauge, SessionLimits, WorkerCounters};
+use crate::supervision::{DropReason, Event, SessionGauge, SessionLimits, WorkerCounters};
 
 /// What the service gives to each of its workers. Crosses threads.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub(crate) struct WorkerShare {
     pub(crate) roster: Arc<Roster<SessionAccepted>>,
     pub(crate) first_drops: Arc<FirstDrops>,
     pub(crate) settings: Arc<SessionSettings>,
+    /// Who wants to hear what happens.
+    pub(crate) events: Arc<EventHub>,
     /// When the service started.
     pub(crate) started: Instant,
     /// Counts the marks of an operator (see [`Stamp`](crate::supervision::Stamp)).
@@ -75,13 +78,12 @@ pub(crate) struct FirstDrops(AtomicU32);
 
 impl FirstDrops {
     /// Says what was dropped and which key decides about it, the first time.
-    pub(crate) fn warn_once(&self, reason: DropReason) {
+    pub(crate) fn warn_once(&self, reason: DropReason, events: &EventHub) {
         let bit = 1 << reason.index();
         if self.0.load(Ordering::Relaxed) & bit == 0
             && self.0.fetch_or(bit, Ordering::Relaxed) & bit == 0
         {
-            let key = reason.key().unwrap_or("none: it is never answered");
-            tracing::warn!(%reason, key, "a datagram got no answer; further ones are only counted");
+            events.tell(Event::FirstDrop { reason, key: reason.key() });
         }
     }
 }

@@ -34,7 +34,6 @@ pub use operations::{ListOptions, OperationError};
 pub use pages::Pages;
 pub use summary::Summary;
 
-pub use crate::actors::desk::Event;
 pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
@@ -44,3 +43,4 @@ pub use crate::actors::session::{
 };
 pub use crate::net::datagram::{Answers, Datagram, DatagramHandler, amplifying};
 pub use crate::net::given::{GivenSocket, Unfit};
+pub use crate::supervision::{Event, Occurrence};

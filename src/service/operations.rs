@@ -21,7 +21,8 @@ use crate::plan::endpoints::PlanError;
 use crate::plan::facts::{BoundSocket, Holder};
 use crate::spec::{Endpoint, Selection, Selector, SpecError, Zone};
 use crate::supervision::{
-    ChunkInfo, EndpointState, ErrorGroup, ErrorReport, FaultKind, Listing, Status, group_failures,
+    ChunkInfo, EndpointState, ErrorGroup, ErrorReport, Event, FaultKind, Listing, Status,
+    group_failures,
 };
 
 /// Why a running service did not do what it was asked. Nothing changed.
@@ -184,7 +185,9 @@ impl ServiceHandle {
     ///
     /// Returns the number of the new run; the first is 0.
     pub fn mark(&self) -> u64 {
-        self.shared.run.fetch_add(1, Ordering::Relaxed) + 1
+        let run = self.shared.run.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shared.events.tell(Event::Marked { run });
+        run
     }
 
     /// Chunks by number: at most `limit`, after `offset` that are left out.

@@ -16,7 +16,7 @@ use crate::config::{Config, Group, ListenSettings};
 use crate::net::host;
 use crate::plan::endpoints::{self, PlanEndpoints};
 use crate::spec::{Selector, Spec};
-use crate::supervision::PlanDiff;
+use crate::supervision::{Event, PlanDiff, Replanning};
 
 /// The name of the group of what is added without one.
 const ADDED: &str = "added";
@@ -48,7 +48,9 @@ impl ServiceHandle {
             aside(move || endpoints::build_from(&groups, &[], most, &host::SystemResolver, first));
         let planned = planned.await??;
         let group = planned.groups().first().cloned().ok_or(OperationError::Ended)?;
-        self.replan(Replan { what: NewPlan::Also(group), dry_run: false }).await
+        let diff = self.replan(Replan { what: NewPlan::Also(group), dry_run: false }).await?;
+        self.tell_replanned(Replanning::Add, &diff);
+        Ok(diff)
     }
 
     /// Removes the endpoints that `selector` names: their listeners close, and
@@ -84,7 +86,15 @@ impl ServiceHandle {
         let what = NewPlan::Instead { groups, min_bound: config.coverage.min_bound };
         let mut diff = self.replan(Replan { what, dry_run }).await?;
         diff.needs_restart = self.shared.config.needs_restart(config);
+        if !dry_run {
+            self.tell_replanned(Replanning::Reload, &diff);
+        }
         Ok(diff)
+    }
+
+    fn tell_replanned(&self, operation: Replanning, diff: &PlanDiff) {
+        let diff = Box::new(diff.clone());
+        self.shared.events.tell(Event::Replanned { operation, diff });
     }
 
     async fn replan(&self, order: Replan) -> Result<PlanDiff, OperationError> {

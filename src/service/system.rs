@@ -13,7 +13,6 @@ use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
-use crate::actors::event_hub::EventHub;
 use crate::actors::handlers::Handlers;
 use crate::actors::link::link;
 #[cfg(feature = "fault-injection")]
@@ -21,10 +20,7 @@ use crate::actors::poison::Injection;
 use crate::actors::roster::Roster;
 use crate::actors::spread;
 use crate::config::Config;
-use crate::supervision::{Totals, WorkerCounters};
-
-/// Events that wait for a slow reader, at least; more are lost.
-const EVENTS: usize = 1024;
+use crate::supervision::{Event, Totals, WorkerCounters};
 
 /// What a handle asks of the service's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +54,6 @@ pub(super) fn start(
 ) -> io::Result<ServiceHandle> {
     #[cfg(not(feature = "fault-injection"))]
     let StartFaults {} = faults;
-    // All endpoints may recover at once.
-    let most_events = usize::try_from(plan.endpoints.len()).unwrap_or(EVENTS).max(EVENTS);
     let counters = || Arc::new(WorkerCounters::default());
     let workers = plan.workers.workers;
     let shared = Shared {
@@ -67,7 +61,7 @@ pub(super) fn start(
         admission: Arc::new(tree::admission(config, &plan)),
         first_drops: Arc::default(),
         ending: Arc::default(),
-        events: Arc::new(EventHub::new(most_events)),
+        events: Arc::default(),
         restarts: Arc::default(),
         unlogged: Arc::default(),
         #[cfg(feature = "fault-injection")]
@@ -130,10 +124,17 @@ fn run(
             spread::cut_off(&shared.roster, counters);
         }
         let errors = tree.guardian.errors().await;
+        let uptime = shared.started.elapsed();
+        let totals = Totals::sum(shared.counters.iter().map(AsRef::as_ref));
+        shared.events.tell(Event::Stopped {
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            accepted: totals.accepted,
+            forced: totals.forced,
+        });
         Ok(Summary {
-            uptime: shared.started.elapsed(),
+            uptime,
             drain: tree.guardian.drain_report(),
-            totals: Totals::sum(shared.counters.iter().map(AsRef::as_ref)),
+            totals,
             peak_sessions: shared.gauge.peak(),
             errors,
             restarts: shared.restarts.read(),

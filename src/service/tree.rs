@@ -86,6 +86,7 @@ pub(super) fn start(
         roster: Arc::clone(&shared.roster),
         first_drops: Arc::clone(&shared.first_drops),
         settings: Arc::clone(&shared.settings),
+        events: Arc::clone(&shared.events),
         started: shared.started,
         run: Arc::clone(&shared.run),
         unlogged: Arc::clone(&dropped),
@@ -135,13 +136,18 @@ pub(super) fn start(
         shares: shared.counters.iter().map(share).collect(),
     };
     let desk = Desk::new(setup, Instant::now());
-    let book = Book::new(RetryPolicy::new(config.retry.clone()), queue, noticed, dropped);
+    let events = Arc::clone(&shared.events);
+    let policy_of_retries = RetryPolicy::new(config.retry.clone());
+    let book =
+        Book::new(policy_of_retries, queue, noticed, Arc::clone(&events), Arc::clone(&dropped));
     let guardian = Guardian::start(Charges {
         desk: Rc::new(RefCell::new(desk)),
         book: Rc::new(RefCell::new(book)),
         supervisor: outlets.supervisor,
         error_log: outlets.error_log,
         notices,
+        dropped,
+        events,
         ends,
         replace: to_replace,
         policy,

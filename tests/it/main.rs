@@ -17,6 +17,7 @@ mod deploy;
 mod embedding;
 mod end_in_any_state;
 mod end_to_end;
+mod event_stream;
 mod exposure;
 mod foreign_clients;
 mod injected_faults;

@@ -5,9 +5,11 @@
 //! table's; decisions about crashes are [`crash`]'s.
 
 mod addresses;
+mod changes;
 mod crash;
 mod dispatch;
 mod drain;
+mod limits;
 mod listing;
 mod operate;
 mod replan;
@@ -27,48 +29,19 @@ use super::error_log::ErrorLog;
 use super::event_hub::EventHub;
 use super::handlers::Handlers;
 use super::link::Link;
-use super::protocol::{GroupRuntime, Notice};
+use super::protocol::GroupRuntime;
 use super::share::WorkerShare;
 use crate::net::bind::Bound;
 use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::LocalRoutes;
 use crate::plan::resources::{Demand, FdBudget};
-use crate::spec::Endpoint;
 use crate::supervision::{
-    Board, ChunkId, ChunkTable, Coverage, DrainReport, Meters, Place, Ready, RestartCounters,
-    RestartPolicy, Restarts, WorkerId, WorkerState,
+    Board, ChunkId, ChunkTable, Coverage, DrainReport, Event, Meters, Place, Ready,
+    RestartCounters, RestartPolicy, Restarts, WorkerId, WorkerState,
 };
 use operate::Orders;
 pub(crate) use replan::rollback_runs;
 use slot::WorkerSlot;
-
-/// Event, Supervisor → service: something that its owner may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// An endpoint that had failed listens.
-    Recovered(Endpoint),
-    /// A listener's actor panicked; its endpoint is served again after a while.
-    ListenerCrashed {
-        /// Which endpoint.
-        endpoint: Endpoint,
-        /// The panic's message.
-        panic: String,
-    },
-    /// A worker's actor panicked, with this message.
-    WorkerCrashed {
-        /// Which worker.
-        worker: WorkerId,
-        /// The panic's message.
-        panic: String,
-    },
-    /// A worker's thread ended and is replaced; its sessions are gone.
-    WorkerLost(WorkerId),
-    /// A worker does not answer. Its thread lives, so it is not replaced.
-    WorkerHung(WorkerId),
-    /// A part crashed too often and rests until it is probed or released.
-    Quarantined(String),
-}
 
 /// A part of the tree that restarts are charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,7 +92,7 @@ pub(crate) struct Setup {
     pub(crate) events: Arc<EventHub>,
     pub(crate) error_log: Link<ErrorLog>,
     /// To the error log; bounded.
-    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) notices: mpsc::Sender<Event>,
     /// What did not fit into a queue to the error log.
     pub(crate) dropped: Arc<AtomicU64>,
     /// Asks the service for a new thread where one has ended.
@@ -146,6 +119,7 @@ pub(crate) struct Desk {
     orders: Orders,
     /// How many of the plan's groups are configured; the others were added live.
     configured: usize,
+    limits: limits::LimitWatch,
 }
 
 impl Desk {
@@ -165,6 +139,7 @@ impl Desk {
             drain: None,
             orders: Orders::default(),
             configured,
+            limits: limits::LimitWatch::default(),
             setup,
         }
     }
@@ -204,7 +179,7 @@ impl Desk {
     }
 
     fn tell(&self, event: Event) {
-        self.setup.events.publish(event);
+        self.setup.events.tell(event);
     }
 }
 

@@ -184,6 +184,8 @@ impl Desk {
             self.remove_one(*place, now);
         }
         self.tell_of_drains(gone, true);
+        // Who is gone has no name in the new plan.
+        self.tell_changes();
         let groups = new.plan.groups();
         let runtimes: Vec<_> = groups.iter().map(|group| self.runtime(group)).collect();
         let total = new.plan.len();

@@ -7,7 +7,8 @@ use crate::actors::orders;
 use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, ListenerFailed, Outcomes};
 use crate::net::bind::Bound;
 use crate::supervision::{
-    Charge, ChunkId, Fault, FaultClass, FaultKind, Lease, Outcome, Place, Verdict, WorkerState,
+    Charge, ChunkId, Fault, FaultClass, FaultKind, Lease, Outcome, PartKind, Place, Verdict,
+    WorkerState,
 };
 
 /// Pause before failures that found the error log's mailbox full are sent again,
@@ -56,7 +57,7 @@ impl Desk {
             let charge = self.charge(Part::Endpoint(place), now);
             self.send_failures(place.chunk, now);
             let name = orders::endpoint_at(&self.setup, place).map(|endpoint| endpoint.to_string());
-            self.tell_exhausted(charge, name.unwrap_or_default());
+            self.tell_exhausted(charge, PartKind::Endpoint, name.unwrap_or_default());
         }
     }
 

@@ -28,6 +28,7 @@ fn share() -> WorkerShare {
             receive_buffer: None,
             nonlocal_bind: [false; 2],
         }),
+        events: Arc::default(),
         started: Instant::now(),
         run: Arc::default(),
         unlogged: Arc::default(),

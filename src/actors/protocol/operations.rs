@@ -15,7 +15,7 @@ use crate::config::MinBound;
 use crate::plan::endpoints::{PlanError, PlannedGroup};
 use crate::spec::Selection;
 use crate::supervision::{
-    ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Place, PlanDiff, Status,
+    ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Order, Place, PlanDiff, Status,
 };
 
 /// Question, service → Supervisor: these endpoints, a slice of the plan's places.
@@ -96,6 +96,18 @@ pub(crate) enum Change {
     Retry,
     /// Gone for good; its sessions end in time.
     Remove,
+}
+
+impl From<Change> for Order {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Suspend { .. } => Self::Suspend,
+            Change::Drain => Self::Drain,
+            Change::Resume => Self::Resume,
+            Change::Retry => Self::Retry,
+            Change::Remove => Self::Remove,
+        }
+    }
 }
 
 /// What becomes of the sessions of an endpoint that is suspended.

@@ -7,6 +7,7 @@
 mod address;
 mod crash;
 mod grow;
+mod journal;
 mod operate;
 mod query;
 mod report;
@@ -23,6 +24,7 @@ use crate::supervision::chunk::{
 };
 use crate::supervision::failure::Fault;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
+pub use journal::StateChange;
 pub use operate::Hold;
 pub use query::RowInfo;
 use row::Row;
@@ -111,6 +113,8 @@ pub struct ChunkTable<S> {
     emptying: BTreeSet<ChunkId>,
     /// Where each endpoint of the plan is.
     places: Vec<Place>,
+    /// State changes that nobody took yet.
+    journal: Vec<StateChange>,
 }
 
 impl<S> ChunkTable<S> {
@@ -136,6 +140,7 @@ impl<S> ChunkTable<S> {
             untold: Vec::new(),
             emptying: BTreeSet::new(),
             places: Vec::new(),
+            journal: Vec::new(),
         };
         table.renumber(total, rollback, |_| None);
         let size = u64::from(chunk_size);
@@ -280,7 +285,8 @@ impl<S> ChunkTable<S> {
         let next = chunk.state.on(event)?;
         *self.states.of(chunk.state) -= 1;
         *self.states.of(next) += 1;
-        chunk.state = next;
+        let from = std::mem::replace(&mut chunk.state, next);
+        self.note(StateChange::Chunk { chunk: id, from, to: next });
         Ok(())
     }
 
@@ -291,11 +297,17 @@ impl<S> ChunkTable<S> {
         self.endpoints.enter(state);
         chunk.missing -= u32::from(row.state.is_missing());
         chunk.missing += u32::from(state.is_missing());
-        row.state = state;
+        let from = std::mem::replace(&mut row.state, state);
+        let fault = row.fault;
         let decides = matches!(state, EndpointState::Listening | EndpointState::Quarantined);
         if !row.decided && (decides || state.is_held()) {
             row.decided = true;
             self.undecided -= 1;
+        }
+        if from != state {
+            let Place { chunk, slot } = place;
+            let (first, last, to) = (slot, slot, state);
+            self.note(StateChange::Endpoints { chunk, first, last, from, to, fault });
         }
     }
 
