@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::policy::OwnPolicy;
 use super::session::{OwnSessions, StartSession};
 use crate::net::datagram::DatagramHandler;
 
@@ -13,6 +14,8 @@ use crate::net::datagram::DatagramHandler;
 #[derive(Clone, Default)]
 pub(crate) struct Handlers {
     pub(crate) sessions: ByGroup<dyn StartSession>,
+    /// Who is asked what becomes of failed endpoints.
+    pub(crate) policy: Option<OwnPolicy>,
     pub(crate) datagrams: ByGroup<dyn DatagramHandler>,
 }
 

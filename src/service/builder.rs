@@ -1,16 +1,13 @@
 //! From a configuration to a running service.
 
 use std::io;
-use std::sync::Arc;
 
 use super::adoption::{Adoption, Given};
 use super::handle::ServiceHandle;
 use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
 use crate::actors::handlers::Handlers;
-use crate::actors::session::{SessionHandler, erase};
 use crate::config::{Config, Group};
-use crate::net::datagram::DatagramHandler;
 use crate::net::given::GivenSocket;
 use crate::net::host;
 use crate::plan::endpoints::{self, PlanError};
@@ -40,7 +37,7 @@ pub struct Service {
 pub struct ServiceBuilder {
     config: Config,
     groups: Vec<Group>,
-    handlers: Handlers,
+    pub(super) handlers: Handlers,
     force: bool,
     given: Given,
     faults: StartFaults,
@@ -238,41 +235,6 @@ impl ServiceBuilder {
             None => self.groups.push(Group::new(group, vec![spec])),
         }
         Ok(self)
-    }
-
-    /// Serves the TCP sessions of all groups with code of your own instead of the echo;
-    /// see [`SessionHandler`]. `mode` and `termination` of a group mean nothing then;
-    /// limits, drains, counters and supervision are what they are for the echo.
-    #[must_use]
-    pub fn sessions(mut self, handler: impl SessionHandler) -> Self {
-        self.handlers.sessions.set_for_all(erase(handler));
-        self
-    }
-
-    /// Serves the TCP sessions of one group with code of your own, whatever
-    /// [`Self::sessions`] says for the others. [`Self::build`] refuses a group that
-    /// there is not.
-    #[must_use]
-    pub fn group_sessions(mut self, group: &str, handler: impl SessionHandler) -> Self {
-        self.handlers.sessions.set(group.to_owned(), erase(handler));
-        self
-    }
-
-    /// Answers the datagrams of all groups with code of your own instead of the echo; see
-    /// [`DatagramHandler`]. `mode` of a group means nothing for UDP then.
-    #[must_use]
-    pub fn datagrams(mut self, handler: impl DatagramHandler) -> Self {
-        self.handlers.datagrams.set_for_all(Arc::new(handler));
-        self
-    }
-
-    /// Answers the datagrams of one group with code of your own, whatever
-    /// [`Self::datagrams`] says for the others. [`Self::build`] refuses a group that there
-    /// is not.
-    #[must_use]
-    pub fn group_datagrams(mut self, group: &str, handler: impl DatagramHandler) -> Self {
-        self.handlers.datagrams.set(group.to_owned(), Arc::new(handler));
-        self
     }
 
     /// Makes room in the process's descriptor table for this service: to be called

@@ -138,8 +138,15 @@ pub(super) fn start(
     let desk = Desk::new(setup, Instant::now());
     let events = Arc::clone(&shared.events);
     let policy_of_retries = RetryPolicy::new(config.retry.clone());
-    let book =
-        Book::new(policy_of_retries, queue, noticed, Arc::clone(&events), Arc::clone(&dropped));
+    let own = (handlers.policy.clone(), Arc::clone(&shared.escalation));
+    let book = Book::new(
+        policy_of_retries,
+        own,
+        queue,
+        noticed,
+        Arc::clone(&events),
+        Arc::clone(&dropped),
+    );
     let guardian = Guardian::start(Charges {
         desk: Rc::new(RefCell::new(desk)),
         book: Rc::new(RefCell::new(book)),

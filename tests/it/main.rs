@@ -31,6 +31,7 @@ mod namespaces;
 mod on_bind_error;
 mod output;
 mod own_datagrams;
+mod own_policy;
 mod own_sessions;
 mod plan_findings;
 mod privileges;
