@@ -107,10 +107,9 @@ fn assemble(
     force: bool,
     holders: &dyn Fn(&BTreeSet<u64>) -> BTreeMap<u64, Holder>,
 ) -> Plan {
-    let demand =
-        Demand { tcp: endpoints.count(Protocol::Tcp), udp: endpoints.count(Protocol::Udp) };
     let workers = worker_count(&config.threads, &facts.limits);
-    let budget = FdBudget::divide(&facts.limits, demand, workers.workers, &config.limits);
+    let demand = Demand::of(endpoints.groups(), workers.workers);
+    let budget = FdBudget::divide(&facts.limits, &demand, workers.workers, &config.limits);
     let groups: Vec<Group> = endpoints
         .groups()
         .iter()

@@ -160,7 +160,7 @@ fn runtimes(
 }
 
 /// Divides the descriptors for a plan of other size, with the limits of the start.
-fn budget(config: &Config, plan: &Plan) -> impl Fn(Demand) -> FdBudget + use<> {
+fn budget(config: &Config, plan: &Plan) -> impl Fn(&Demand) -> FdBudget + use<> {
     let (limits, host, workers) =
         (config.limits.clone(), plan.limits.clone(), plan.workers.workers);
     move |demand| FdBudget::divide(&host, demand, workers, &limits)

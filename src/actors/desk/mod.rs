@@ -9,6 +9,7 @@ mod crash;
 mod dispatch;
 mod drain;
 mod listing;
+mod members;
 mod operate;
 mod replan;
 mod reports;
@@ -95,7 +96,7 @@ pub(crate) struct Setup {
     /// `limits.max_endpoints`
     pub(crate) max_endpoints: u64,
     /// How the descriptors are divided for so many endpoints.
-    pub(crate) budget: Box<dyn Fn(Demand) -> FdBudget>,
+    pub(crate) budget: Box<dyn Fn(&Demand) -> FdBudget>,
     /// How many sessions may be open at once.
     pub(crate) sessions: u64,
     /// What the endpoints of a group with these settings share.
@@ -181,6 +182,7 @@ impl Desk {
                 None => Some(now),
             };
         }
+        self.setup.table.worker_came();
     }
 
     /// A Supervisor begins: what its predecessor was about to do when it died
@@ -195,6 +197,7 @@ impl Desk {
             }
         }
         self.repeat_orders();
+        self.share_out_again();
         self.addresses_changed();
     }
 
