@@ -5,9 +5,8 @@
 
 use std::fmt;
 
-use super::endpoints::PlannedGroup;
+use super::demand::Demand;
 use crate::config;
-use crate::spec::Protocol;
 
 /// Threads that run beside the workers: main, the service's System, and the
 /// writers of stdout and stderr.
@@ -155,75 +154,6 @@ pub fn descriptor_room(sockets: u64, limits: &config::Limits) -> u64 {
     sockets.saturating_add(ROOM_OF_PROGRAM + sessions)
 }
 
-/// What a plan asks for: how many endpoints, and how many sockets each of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// TCP endpoints: they have sessions.
-    tcp: u64,
-    /// Endpoints, and the sockets of each, in the order of the plan.
-    runs: Vec<(u64, u64)>,
-}
-
-impl Demand {
-    /// What these groups ask for, served by so many workers.
-    #[must_use]
-    pub fn of(groups: &[PlannedGroup], workers: u64) -> Self {
-        let mut demand = Self::default();
-        for group in groups {
-            for protocol in Protocol::ALL {
-                demand.add(protocol, group.set.count(protocol), &group.settings, workers);
-            }
-        }
-        demand
-    }
-
-    /// So many endpoints more, of a group with these settings.
-    pub fn add(
-        &mut self,
-        protocol: Protocol,
-        endpoints: u64,
-        settings: &config::ListenSettings,
-        workers: u64,
-    ) {
-        let each = if settings.reuse_port { workers.max(1) } else { 1 };
-        if protocol == Protocol::Tcp {
-            self.tcp = self.tcp.saturating_add(endpoints);
-        }
-        match self.runs.last_mut() {
-            Some((count, of)) if *of == each => *count = count.saturating_add(endpoints),
-            _ => self.runs.push((endpoints, each)),
-        }
-    }
-
-    /// Endpoints in all.
-    #[must_use]
-    pub fn endpoints(&self) -> u64 {
-        self.runs.iter().fold(0, |sum, (count, _)| sum.saturating_add(*count))
-    }
-
-    /// Their sockets: one each, or with `reuse_port` one a worker.
-    #[must_use]
-    pub fn sockets(&self) -> u64 {
-        let each = |(count, of): &(u64, u64)| count.saturating_mul(*of);
-        self.runs.iter().map(each).fold(0, u64::saturating_add)
-    }
-
-    /// How many of the first endpoints fit into so many sockets, and how many
-    /// sockets they take.
-    fn that_fit(&self, sockets: u64) -> (u64, u64) {
-        let (mut endpoints, mut taken) = (0_u64, 0_u64);
-        for (count, each) in &self.runs {
-            let fit = (*count).min((sockets - taken) / each);
-            endpoints += fit;
-            taken += fit * each;
-            if fit < *count {
-                break;
-            }
-        }
-        (endpoints, taken)
-    }
-}
-
 /// How the descriptors that the process may have are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FdBudget {
@@ -262,12 +192,12 @@ impl FdBudget {
             .saturating_add(FDS_OF_SERVICE);
         let available = have.saturating_sub(service).saturating_sub(reserve);
         let most_sessions = limits.max_sessions.map_or(u64::MAX, u64::from);
-        let room = match demand.tcp {
+        let room = match demand.streams() {
             0 => 0,
             _ => (available / 4).clamp(1, MAX_SESSION_ROOM).min(most_sessions),
         };
         let (listeners, taken) = demand.that_fit(available.saturating_sub(room));
-        let sessions = match demand.tcp {
+        let sessions = match demand.streams() {
             0 => 0,
             _ => most_sessions.min(available - taken),
         };
@@ -280,6 +210,7 @@ impl FdBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Protocol;
 
     fn host() -> HostLimits {
         HostLimits {
@@ -334,7 +265,8 @@ mod tests {
         // 164 are available, a quarter of them for sessions: 50 × 2 and 23 × 1.
         let budget = FdBudget::divide(&small, &mixed, 2, &limits(None, 64));
         assert_eq!((budget.listeners, budget.sessions), (73, 41));
-        let budget = FdBudget::divide(&small, &demand(Protocol::Udp, 90, true), 2, &limits(None, 64));
+        let budget =
+            FdBudget::divide(&small, &demand(Protocol::Udp, 90, true), 2, &limits(None, 64));
         assert_eq!((budget.listeners, budget.sessions), (82, 0));
     }
 
@@ -397,7 +329,8 @@ mod tests {
     #[test]
     fn udp_alone_needs_no_room_for_sessions() {
         let small = HostLimits { nofile_hard: 256, ..host() };
-        let budget = FdBudget::divide(&small, &demand(Protocol::Udp, 164, false), 2, &limits(None, 64));
+        let budget =
+            FdBudget::divide(&small, &demand(Protocol::Udp, 164, false), 2, &limits(None, 64));
         assert_eq!((budget.listeners, budget.sessions, budget.needed), (164, 0, 256));
     }
 
@@ -407,7 +340,8 @@ mod tests {
             for reserve in [0, 64, u32::MAX] {
                 for endpoints in [0, 1, 1_000_000, u64::MAX] {
                     let host = HostLimits { nofile_hard: hard, ..host() };
-                    let budget = FdBudget::divide(&host, &tcp(endpoints), 2, &limits(None, reserve));
+                    let budget =
+                        FdBudget::divide(&host, &tcp(endpoints), 2, &limits(None, reserve));
                     assert!(budget.listeners <= endpoints);
                     let used = budget.listeners.saturating_add(budget.sessions);
                     assert!(used == 0 || used <= hard, "{hard} {reserve} {endpoints}");

@@ -7,9 +7,10 @@ use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
 use crate::config::{Config, Group, ListenSettings};
 use crate::net::host;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{self, PlanError};
 use crate::plan::findings::{Finding, Kind, Level};
-use crate::plan::resources::{Demand, descriptor_room, worker_count};
+use crate::plan::resources::{descriptor_room, worker_count};
 use crate::spec::{Spec, SpecError};
 use crate::supervision::Coverage;
 
@@ -199,11 +200,8 @@ impl ServiceBuilder {
         let config = self.clone().whole();
         let Some(known) = endpoints::known(&config) else { return Ok(()) };
         let shared = known.groups().iter().any(|group| group.settings.reuse_port);
-        let workers = if shared {
-            worker_count(&config.threads, &host::limits()).workers
-        } else {
-            1
-        };
+        let workers =
+            if shared { worker_count(&config.threads, &host::limits()).workers } else { 1 };
         make_room(Demand::of(known.groups(), workers).sockets(), &config)
     }
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::net::host;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{self, PlanEndpoints, PlanError};
 use crate::plan::facts::{Holder, HostFacts};
 use crate::plan::findings::{self, Block, Finding, Group, Inputs};
 use crate::plan::report::{
     ChunkCounts, EndpointCounts, GroupReport, LimitsReport, Report, ResolvedName,
 };
-use crate::plan::resources::{Demand, FdBudget, HostLimits, WorkerCount, chunk_size, worker_count};
+use crate::plan::resources::{FdBudget, HostLimits, WorkerCount, chunk_size, worker_count};
 use crate::spec::{EndpointSet, Protocol, Resolver, Slab};
 
 /// What is to be served, and by what means.

@@ -27,9 +27,10 @@ use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
 use crate::net::stream_options::StreamOptions;
 use crate::net::terminator::Terminator;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::plan::reach::{LocalRoutes, Reach};
-use crate::plan::resources::{Demand, FdBudget};
+use crate::plan::resources::FdBudget;
 use crate::supervision::{
     ChunkTable, Coverage, Fault, FaultKind, Ready, RestartPolicy, RetryPolicy, SessionLimits,
     SourceLimits, WorkerCounters,

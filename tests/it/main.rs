@@ -25,6 +25,7 @@ mod output;
 mod plan_findings;
 mod privileges;
 mod replanning;
+mod reuse_port;
 mod running_listeners;
 mod sandbox;
 mod serve_events;

@@ -31,9 +31,10 @@ use super::protocol::{GroupRuntime, Notice};
 use super::share::WorkerShare;
 use crate::config::ListenSettings;
 use crate::net::bind::Bound;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::plan::reach::LocalRoutes;
-use crate::plan::resources::{Demand, FdBudget};
+use crate::plan::resources::FdBudget;
 use crate::spec::Endpoint;
 use crate::supervision::{
     Board, ChunkId, ChunkTable, Coverage, DrainReport, Meters, Place, Ready, RestartCounters,

@@ -12,8 +12,8 @@ use std::time::Instant;
 use super::Desk;
 use crate::actors::protocol::{GroupRuntime, NewPlan, NotReplanned, Replan};
 use crate::config::{ListenSettings, MinBound, OnBindError};
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlanError, PlannedGroup};
-use crate::plan::resources::Demand;
 use crate::spec::{Endpoint, compress};
 use crate::supervision::{Coverage, Place, PlanDiff};
 

@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 
-use super::{PlanEndpoints, build};
 use super::error::PlanError;
+use super::{PlanEndpoints, build};
 use crate::config::Config;
 use crate::spec::{Address, Protocol, Resolver};
 

@@ -111,9 +111,8 @@ impl<S> ChunkTable<S> {
     /// The listeners that must be told to close, each once.
     pub fn take_closings(&mut self) -> Vec<(Place, Lease)> {
         let untold = std::mem::take(&mut self.untold).into_iter();
-        let present = |place, lease| {
-            self.served_under(place) == Some(lease) || self.has_member(place, lease)
-        };
+        let present =
+            |place, lease| self.served_under(place) == Some(lease) || self.has_member(place, lease);
         untold.filter(|(place, lease)| present(*place, *lease)).collect()
     }
 

@@ -100,9 +100,7 @@ impl<S> Row<S> {
     /// Whether a lease that is granted `now` takes this endpoint.
     pub(in crate::supervision) fn wants_opening(&self, now: Instant) -> bool {
         match self.state {
-            EndpointState::Pending => {
-                self.is_free() && self.due.is_none_or(|due| due <= now)
-            }
+            EndpointState::Pending => self.is_free() && self.due.is_none_or(|due| due <= now),
             EndpointState::Listening
             | EndpointState::Draining
             | EndpointState::Suspended
