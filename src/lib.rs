@@ -34,10 +34,11 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`service`] | [`Service`](service::Service), its handle, snapshot and summary; signals, for programs that want them |
+//! | `control` (feature `http`) | what programs outside see of a service: metrics for Prometheus |
+//! | [`service`] | [`Service`](service::Service), its handle, snapshot and summary; signals (feature `signals`), for programs that want them |
 //! | `actors` (private) | the tree: Supervisor, Workers, Listeners, EchoSessions, ErrorLog, and every message between them |
 //! | `net` (private) | the only bind, accept and its error classes, the pump that echoes, datagrams, what the machine says of itself |
-//! | [`process`] | user, group, capabilities and sandbox of a whole process, for programs that want them |
+//! | `process` (feature `process`) | user, group, capabilities and sandbox of a whole process, for programs that want them |
 //! | [`supervision`] | the life of chunks under leases, endpoint states, retries and their verdicts, deadlines, counters |
 //! | [`plan`] | the endpoints of all groups as one lazy list, resources and how they are divided, findings with their fixes |
 //! | [`config`](mod@config) | typed configuration, and how files, variables and arguments become it |
@@ -60,11 +61,23 @@
 //!
 //! # Features
 //!
-//! `cli` (default) is what the `ipcow` program needs: arguments, terminal output and log
-//! formats. An embedder can leave it out.
+//! | feature | brings |
+//! |---|---|
+//! | none (`default-features = false`) | everything that is described here but the next lines: the actor tree and its face, in fewer than 60 crates |
+//! | `signals` | `service::signals` |
+//! | `process` | `process::confine`: user, group, capabilities and sandbox |
+//! | `http` | what the control API needs |
+//! | `cli` (default) | all of these, and what the `ipcow` program needs: arguments, terminal output, log formats |
+//! | `fault-injection` | faults on demand, for tests alone |
+//!
+//! `serde`, `config` and `tracing` are always there: configuration is text that becomes
+//! values, and what happens is told through `tracing`.
 
 pub mod config;
+#[cfg(feature = "http")]
+pub mod control;
 pub mod plan;
+#[cfg(feature = "process")]
 pub mod process;
 pub mod service;
 pub mod spec;

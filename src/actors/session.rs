@@ -26,9 +26,7 @@ use super::watch::{Ended, start_watched_within};
 use crate::net::echo::{End, Phase, Pump, Tally};
 use crate::net::sys;
 use crate::spec::Endpoint;
-use crate::supervision::{
-    Expired, Fault, FaultKind, Meter, Place, SessionClock, SessionEnd, Stamp,
-};
+use crate::supervision::{EndReason, Expired, Fault, FaultKind, Meter, Place, SessionClock, Stamp};
 use books::Books;
 
 /// One accepted connection, as far as it is spoken to.
@@ -169,7 +167,7 @@ fn refuse(local: &WorkerLocal, served: &Served, peer: SocketAddr, error: &io::Er
     local.share.counters.session_accepted();
     served.meter.session_accepted(peer, local.stamp());
     served.meter.session_ended();
-    local.share.counters.session_ended(SessionEnd::Failed);
+    local.share.counters.session_ended(EndReason::NotBegun);
     let errno = error.raw_os_error().unwrap_or(0);
     let fault = Fault { kind: FaultKind::SessionFailed, errno };
     local.report_session(SessionFailed { endpoint, peer: Some(peer), fault, panic: None });

@@ -13,7 +13,7 @@ use super::protocol::SessionAccepted;
 use super::roster::Roster;
 use super::session::EchoSession;
 use crate::net::sys;
-use crate::supervision::{SessionEnd, WorkerCounters, WorkerId};
+use crate::supervision::{EndReason, WorkerCounters, WorkerId};
 
 /// Sessions of others in a row before other tasks of the thread have their turn.
 const TAKEN_A_TURN: usize = 16;
@@ -98,7 +98,7 @@ impl WorkerLocal {
 pub(crate) fn cut_off(roster: &Roster<SessionAccepted>, counters: &WorkerCounters) {
     for accepted in roster.close_all() {
         counters.session_accepted();
-        counters.session_ended(SessionEnd::Forced);
+        counters.session_ended(EndReason::Forced);
         drop(accepted);
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use ipcow::service::Summary;
 use ipcow::spec::Endpoint;
 use ipcow::supervision::{
-    ChunkCounts, DropReason, EndpointCounts, EndpointFailure, Ready, Refusal, Totals,
+    ChunkCounts, DropReason, EndReason, EndpointCounts, EndpointFailure, Ready, Refusal, Totals,
 };
 
 /// One line: what happened, when, and to which instance.
@@ -67,6 +67,7 @@ struct Sessions {
     closed: u64,
     failed: u64,
     forced: u64,
+    ended_by_reason: BTreeMap<&'static str, u64>,
     refused: u64,
     refused_by_reason: BTreeMap<&'static str, u64>,
     peak: u64,
@@ -134,6 +135,7 @@ pub(crate) fn summary(instance: &str, summary: &Summary) -> String {
             closed,
             failed,
             forced,
+            ended_by_reason: ended(&summary.totals),
             refused: summary.totals.refusals(),
             refused_by_reason: refused(&summary.totals),
             peak: summary.peak_sessions,
@@ -152,6 +154,12 @@ pub(crate) fn summary(instance: &str, summary: &Summary) -> String {
         failures: failures(&summary.drain.failures),
     };
     line("summary", instance, body)
+}
+
+/// The reasons for which sessions ended, with their counts.
+fn ended(totals: &Totals) -> BTreeMap<&'static str, u64> {
+    let counted = EndReason::ALL.into_iter().zip(totals.ended);
+    counted.filter(|(_, count)| *count > 0).map(|(reason, n)| (reason.as_str(), n)).collect()
 }
 
 /// The reasons for which clients were refused, with their counts.

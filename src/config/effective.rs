@@ -4,6 +4,7 @@
 //! Loading what this writes gives the same configuration. Never prints.
 
 use ::config::{Map, Value, ValueKind};
+use serde::Serialize;
 
 use super::groups::{Form, Group};
 use super::load::LoadedConfig;
@@ -27,9 +28,38 @@ pub struct EffectiveKey {
     /// The key's name in its table.
     pub name: &'static str,
     /// The value; [`EffectiveKey::to_toml`] writes it on one line.
-    pub value: toml::Value,
+    pub value: EffectiveValue,
     /// `file:line`, `environment NAME`, `--set`, `built-in` and the like.
     pub origin: String,
+}
+
+/// A value as a file would say it. Serialises as what it holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum EffectiveValue {
+    /// `true` or `false`.
+    Flag(bool),
+    /// A whole number.
+    Number(i64),
+    /// Any other number; finite.
+    Fraction(f64),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Self>),
+}
+
+impl From<String> for EffectiveValue {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl FromIterator<String> for EffectiveValue {
+    fn from_iter<T: IntoIterator<Item = String>>(texts: T) -> Self {
+        Self::List(texts.into_iter().map(Self::Text).collect())
+    }
 }
 
 impl EffectiveKey {
@@ -64,13 +94,13 @@ impl LoadedConfig {
         match &group.form {
             Form::Specs(specs) => match specs.as_slice() {
                 [spec] => table.push(own("spec", spec.clone().into())),
-                several => table.push(own("spec", several.to_vec().into())),
+                several => table.push(own("spec", several.iter().cloned().collect())),
             },
             Form::Parts { addresses, ports, protocols } => {
-                let protocols: Vec<&str> = protocols.iter().map(|known| known.as_str()).collect();
-                table.push(own("addresses", addresses.clone().into()));
-                table.push(own("ports", ports.clone().into()));
-                table.push(own("protocols", protocols.into()));
+                let protocols = protocols.iter().map(|known| known.as_str().to_owned());
+                table.push(own("addresses", addresses.iter().cloned().collect()));
+                table.push(own("ports", ports.iter().cloned().collect()));
+                table.push(own("protocols", protocols.collect()));
             }
         }
         if let Ok(settings) = group_settings(&self.merged, group)
@@ -87,31 +117,37 @@ fn keys(section: &str, values: &Map<String, Value>) -> Vec<EffectiveKey> {
     ours.filter_map(|key| {
         let value = values.get(key.name)?;
         let origin = value.origin().unwrap_or("built-in").to_owned();
-        Some(EffectiveKey { name: key.name, value: toml_value(value), origin })
+        Some(EffectiveKey { name: key.name, value: effective_value(value), origin })
     })
     .collect()
 }
 
 /// Values of layers are flags, numbers, strings and lists of strings.
-fn toml_value(value: &Value) -> toml::Value {
+fn effective_value(value: &Value) -> EffectiveValue {
     match &value.kind {
-        ValueKind::Boolean(flag) => (*flag).into(),
-        ValueKind::U64(number) => i64::try_from(*number).unwrap_or(i64::MAX).into(),
-        ValueKind::Float(number) => (*number).into(),
-        ValueKind::Array(values) => toml::Value::Array(values.iter().map(toml_value).collect()),
-        other => other.to_string().into(),
+        ValueKind::Boolean(flag) => EffectiveValue::Flag(*flag),
+        ValueKind::U64(number) => {
+            EffectiveValue::Number(i64::try_from(*number).unwrap_or(i64::MAX))
+        }
+        ValueKind::Float(number) => EffectiveValue::Fraction(*number),
+        ValueKind::Array(values) => {
+            EffectiveValue::List(values.iter().map(effective_value).collect())
+        }
+        other => EffectiveValue::Text(other.to_string()),
     }
 }
 
-/// `Display` of [`toml::Value`] spreads strings that hold line ends over lines.
-fn on_one_line(value: &toml::Value) -> String {
+fn on_one_line(value: &EffectiveValue) -> String {
     match value {
-        toml::Value::String(text) => basic_string(text),
-        toml::Value::Array(values) => {
+        EffectiveValue::Flag(flag) => flag.to_string(),
+        EffectiveValue::Number(number) => number.to_string(),
+        // With its point, or it would be read as a whole number.
+        EffectiveValue::Fraction(number) => format!("{number:?}"),
+        EffectiveValue::Text(text) => basic_string(text),
+        EffectiveValue::List(values) => {
             let items: Vec<String> = values.iter().map(on_one_line).collect();
             format!("[{}]", items.join(", "))
         }
-        other => other.to_string(),
     }
 }
 
@@ -137,7 +173,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_string_is_written_on_one_line_and_read_back(text in any::<String>()) {
-            let written = format!("x = {}", on_one_line(&text.clone().into()));
+            let written = format!("x = {}", basic_string(&text));
             prop_assert_eq!(written.lines().count(), 1);
             let read: toml::Table = written.parse().expect("TOML");
             prop_assert_eq!(read["x"].as_str(), Some(text.as_str()));

@@ -24,7 +24,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use effective::{EffectiveKey, EffectiveTable};
+pub use effective::{EffectiveKey, EffectiveTable, EffectiveValue};
 pub use fault::{ConfigErrors, Fault, MAX_FAULTS, Origin};
 pub use load::{BUILT_IN, Inputs, LoadedConfig, load, load_str};
 pub use model::*;

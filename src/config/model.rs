@@ -241,7 +241,7 @@ pub struct Shutdown {
 
 /// `[process]`: who the process is and what the kernel denies it.
 ///
-/// Read by [`process::confine`](crate::process::confine) alone: a service confines nobody.
+/// Read by `process::confine` (feature `process`) alone: a service confines nobody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Process {

@@ -14,6 +14,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
+use super::given::GivenSocket;
 use super::low_port;
 use crate::spec::{Address, Endpoint, Port, Protocol};
 
@@ -140,16 +141,7 @@ fn bind_socket(endpoint: &Endpoint, options: &BindOptions, joins: bool) -> io::R
     if asked.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    if options.freebind {
-        match asked {
-            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
-            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
-        }
-    }
-    match endpoint.protocol {
-        Protocol::Tcp => socket.set_reuse_address(true)?,
-        Protocol::Udp => prepare_datagrams(&socket, asked.ip(), options.receive_buffer)?,
-    }
+    prepare(&socket, endpoint, options)?;
     if joins {
         socket.set_reuse_port(true)?;
     }
@@ -160,6 +152,34 @@ fn bind_socket(endpoint: &Endpoint, options: &BindOptions, joins: bool) -> io::R
     };
     let (losses_counted, members) = (AtomicU32::new(0), OnceLock::new());
     Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted, members }) })
+}
+
+/// Takes on a socket that was bound elsewhere, with these options as far as a
+/// bound socket can have them. What waits in it stays there.
+///
+/// # Errors
+/// What setsockopt(2) said.
+pub(crate) fn adopt(given: GivenSocket, options: &BindOptions) -> io::Result<Bound> {
+    let endpoint = given.endpoint();
+    let GivenSocket { socket, losses, .. } = given;
+    prepare(&socket, &endpoint, options)?;
+    let (losses_counted, members) = (AtomicU32::new(losses), OnceLock::new());
+    Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted, members }) })
+}
+
+/// The options that a socket of this endpoint has.
+fn prepare(socket: &Socket, endpoint: &Endpoint, options: &BindOptions) -> io::Result<()> {
+    let asked = endpoint.socket_addr();
+    if options.freebind {
+        match asked {
+            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+        }
+    }
+    match endpoint.protocol {
+        Protocol::Tcp => socket.set_reuse_address(true),
+        Protocol::Udp => prepare_datagrams(socket, asked.ip(), options.receive_buffer),
+    }
 }
 
 /// Has the kernel say what it dropped and, on a wildcard, which address was

@@ -9,6 +9,7 @@ pub(crate) mod accept;
 pub(crate) mod bind;
 pub(crate) mod datagram;
 pub(crate) mod echo;
+pub(crate) mod given;
 pub(crate) mod host;
 mod low_port;
 pub(crate) mod routes;

@@ -6,6 +6,7 @@
 //! no logger, and never ends the process.
 
 mod addresses;
+mod adoption;
 mod builder;
 mod changes;
 mod guardian;
@@ -14,11 +15,13 @@ mod handle;
 mod inject;
 mod joins;
 mod operations;
+mod own_ports;
 mod replanning;
 mod system;
 mod tree;
 
 pub mod planning;
+#[cfg(feature = "signals")]
 pub mod signals;
 mod summary;
 
@@ -33,3 +36,4 @@ pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
 pub use crate::actors::protocol::Sessions;
+pub use crate::net::given::{GivenSocket, Unfit};

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
+use super::adoption::Adoption;
 use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
 use super::summary::Summary;
@@ -48,7 +49,12 @@ pub(super) struct StartFaults {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Result<ServiceHandle> {
+pub(super) fn start(
+    config: &Config,
+    plan: Plan,
+    adoption: Adoption,
+    faults: StartFaults,
+) -> io::Result<ServiceHandle> {
     #[cfg(not(feature = "fault-injection"))]
     let StartFaults {} = faults;
     // All endpoints may recover at once.
@@ -62,6 +68,7 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
         ending: Arc::default(),
         events: Arc::new(EventHub::new(most_events)),
         restarts: Arc::default(),
+        unlogged: Arc::default(),
         #[cfg(feature = "fault-injection")]
         poisoned: Arc::new(faults.poisoned_chunk.into()),
         settings: Arc::new(tree::session_settings(config, &plan)),
@@ -90,7 +97,7 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
         let (config, shared) = (config.clone(), shared.clone());
         move || {
             let _closed_whatever_happens = shared.events.close_on_drop();
-            match run(&config, &shared, outlets, inbox) {
+            match run(&config, &shared, adoption, outlets, inbox) {
                 Ok(summary) => drop(summary_sender.send(Some(summary))),
                 Err(error) => tracing::error!(%error, "the service cannot start"),
             }
@@ -103,13 +110,14 @@ pub(super) fn start(config: &Config, plan: Plan, faults: StartFaults) -> io::Res
 fn run(
     config: &Config,
     shared: &Shared,
+    adoption: Adoption,
     outlets: Outlets,
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<Summary> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
-        let mut tree = tree::start(config, shared, outlets);
+        let mut tree = tree::start(config, shared, adoption, outlets);
         let command = serve(&mut tree, shared, &mut inbox).await;
         drain(config, &mut tree, command, &mut inbox).await;
         shared.ending.store(true, Ordering::Release);

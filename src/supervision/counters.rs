@@ -4,29 +4,20 @@
 //! counting costs no contention. Reads are exact once the writers are joined.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
+use super::bind_times::{BindClock, BindTimes};
 use super::drop_reason::DropReason;
+use super::end_reason::{EndReason, SessionEnd};
+use super::failure::FaultKind;
 use super::refusal::Refusal;
-
-/// How an accepted session left the books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionEnd {
-    /// By its peer, its termination sequence, a time-out or a drain.
-    Closed,
-    /// By an error: reset, a peer that stopped reading, a panic.
-    Failed,
-    /// Cut off when the drain's deadline passed or at an immediate stop.
-    Forced,
-}
 
 /// What one worker counts. Written by its thread alone.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WorkerCounters {
     accepted: AtomicU64,
-    closed: AtomicU64,
-    failed: AtomicU64,
-    forced: AtomicU64,
+    ended: [AtomicU64; EndReason::ALL.len()],
     refused: [AtomicU64; Refusal::ALL.len()],
     tcp_in: AtomicU64,
     tcp_out: AtomicU64,
@@ -36,6 +27,9 @@ pub struct WorkerCounters {
     udp_out: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
     opened: AtomicU64,
+    bind_failures: [AtomicU64; FaultKind::OF_OPENING.len()],
+    retries: AtomicU64,
+    bind_times: BindClock,
 }
 
 /// Sums of the blocks of all workers.
@@ -50,6 +44,9 @@ pub struct Totals {
     pub failed: u64,
     /// Sessions that were cut off.
     pub forced: u64,
+    /// All that are over by their reason, in the order of [`EndReason::ALL`]. Their
+    /// sum is that of `closed`, `failed` and `forced`.
+    pub ended: [u64; EndReason::ALL.len()],
     /// Clients that were accepted and closed at once, in the order of [`Refusal::ALL`].
     pub refused: [u64; Refusal::ALL.len()],
     /// Bytes read from TCP peers.
@@ -68,6 +65,14 @@ pub struct Totals {
     pub dropped: [u64; DropReason::ALL.len()],
     /// Endpoints that were opened, retries included. For progress alone.
     pub opened: u64,
+    /// Endpoints that could not be opened, each attempt, in the order of
+    /// [`FaultKind::OF_OPENING`].
+    pub bind_failures: [u64; FaultKind::OF_OPENING.len()],
+    /// Attempts to open an endpoint that had failed since it last listened, and
+    /// not by a crash of this program: those are restarts.
+    pub retries: u64,
+    /// How long opening took.
+    pub bind_times: BindTimes,
 }
 
 impl WorkerCounters {
@@ -82,13 +87,8 @@ impl WorkerCounters {
     }
 
     /// An accepted session is over.
-    pub fn session_ended(&self, end: SessionEnd) {
-        let counter = match end {
-            SessionEnd::Closed => &self.closed,
-            SessionEnd::Failed => &self.failed,
-            SessionEnd::Forced => &self.forced,
-        };
-        counter.fetch_add(1, Relaxed);
+    pub fn session_ended(&self, reason: EndReason) {
+        self.ended[reason.index()].fetch_add(1, Relaxed);
     }
 
     /// A session moved bytes.
@@ -118,6 +118,21 @@ impl WorkerCounters {
     pub fn endpoint_opened(&self) {
         self.opened.fetch_add(1, Relaxed);
     }
+
+    /// Endpoints could not be opened.
+    pub fn bind_failed(&self, kind: FaultKind, count: u64) {
+        self.bind_failures[kind.index_of_opening()].fetch_add(count, Relaxed);
+    }
+
+    /// An endpoint that had failed is tried again.
+    pub fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// An attempt to open an endpoint took so long.
+    pub fn bind_took(&self, time: Duration) {
+        self.bind_times.took(time);
+    }
 }
 
 impl Totals {
@@ -125,10 +140,11 @@ impl Totals {
     pub fn sum<'a>(blocks: impl IntoIterator<Item = &'a WorkerCounters>) -> Self {
         let mut sum = Self::default();
         for block in blocks {
+            for (reason, counter) in EndReason::ALL.into_iter().zip(&block.ended) {
+                sum.session_ended(reason, counter.load(Relaxed));
+            }
+            // After the ends: no more may have ended than are seen to have begun.
             sum.accepted += block.accepted.load(Relaxed);
-            sum.closed += block.closed.load(Relaxed);
-            sum.failed += block.failed.load(Relaxed);
-            sum.forced += block.forced.load(Relaxed);
             sum.tcp_in += block.tcp_in.load(Relaxed);
             sum.tcp_out += block.tcp_out.load(Relaxed);
             sum.received += block.received.load(Relaxed);
@@ -136,6 +152,11 @@ impl Totals {
             sum.udp_in += block.udp_in.load(Relaxed);
             sum.udp_out += block.udp_out.load(Relaxed);
             sum.opened += block.opened.load(Relaxed);
+            sum.retries += block.retries.load(Relaxed);
+            sum.bind_times.add(&block.bind_times);
+            for (total, counter) in sum.bind_failures.iter_mut().zip(&block.bind_failures) {
+                *total += counter.load(Relaxed);
+            }
             for (total, counter) in sum.refused.iter_mut().zip(&block.refused) {
                 *total += counter.load(Relaxed);
             }
@@ -144,6 +165,22 @@ impl Totals {
             }
         }
         sum
+    }
+
+    fn session_ended(&mut self, reason: EndReason, count: u64) {
+        self.ended[reason.index()] += count;
+        let sum = match reason.end() {
+            SessionEnd::Closed => &mut self.closed,
+            SessionEnd::Failed => &mut self.failed,
+            SessionEnd::Forced => &mut self.forced,
+        };
+        *sum += count;
+    }
+
+    /// How many sessions ended for this reason.
+    #[must_use]
+    pub const fn ended(&self, reason: EndReason) -> u64 {
+        self.ended[reason.index()]
     }
 
     /// Clients that were refused, for whatever reason.
@@ -196,13 +233,33 @@ mod tests {
             block.session_bytes(3, 2);
             block.datagrams_dropped(DropReason::ReceiveBuffer, 4);
             block.session_refused(Refusal::SourceLimit);
+            block.bind_failed(FaultKind::BindInUse, 1);
+            block.retried();
+            block.bind_took(Duration::from_millis(2));
         }
-        blocks[0].session_ended(SessionEnd::Forced);
+        blocks[0].session_ended(EndReason::Forced);
         let totals = Totals::sum(&blocks);
         assert_eq!((totals.accepted, totals.forced, totals.active()), (2, 1, 1));
         assert_eq!((totals.tcp_in, totals.tcp_out), (6, 4));
         assert_eq!(totals.dropped[DropReason::ReceiveBuffer.index()], 8);
+        assert_eq!(totals.bind_failures[FaultKind::BindInUse.index_of_opening()], 2);
+        assert_eq!((totals.retries, totals.bind_times.count()), (2, 2));
         assert_eq!((totals.refused[Refusal::SourceLimit.index()], totals.refusals()), (2, 2));
+    }
+
+    #[test]
+    fn the_sums_are_those_of_the_reasons() {
+        let block = WorkerCounters::default();
+        for (times, reason) in EndReason::ALL.into_iter().enumerate() {
+            for _ in 0..=times {
+                block.session_ended(reason);
+            }
+        }
+        let totals = Totals::sum([&block]);
+        let over = totals.closed + totals.failed + totals.forced;
+        assert_eq!((over, totals.ended.iter().sum()), (66, 66));
+        assert_eq!((totals.forced, totals.ended(EndReason::Forced)), (8, 8));
+        assert_eq!((totals.closed, totals.failed), (1 + 2 + 3 + 4 + 7, 5 + 6 + 9 + 10 + 11));
     }
 
     #[test]

@@ -3,12 +3,14 @@
 //! Pure: no actor, no runtime, no clock (time is an argument), no socket (the
 //! table is generic over what it holds for a listening endpoint).
 
+mod bind_times;
 mod board;
 mod chunk;
 mod counters;
 mod coverage;
 mod deadlines;
 mod drop_reason;
+mod end_reason;
 mod error_groups;
 mod failure;
 mod intensity;
@@ -24,12 +26,14 @@ mod source_limits;
 mod states;
 mod table;
 
+pub use bind_times::BindTimes;
 pub use board::Board;
 pub use chunk::{ChunkEvent, ChunkId, ChunkState, IllegalTransition, Lease, WorkerId};
-pub use counters::{SessionEnd, SessionGauge, Totals, WorkerCounters};
+pub use counters::{SessionGauge, Totals, WorkerCounters};
 pub use coverage::Coverage;
 pub use deadlines::{Expired, LINGER, SessionClock, SessionLimits};
 pub use drop_reason::DropReason;
+pub use end_reason::{EndReason, SessionEnd};
 pub use error_groups::{ErrorGroup, ErrorScope, group_failures};
 pub use failure::{Fault, FaultClass, FaultKind};
 pub use intensity::{Charge, RestartPolicy, Restarts};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ipcow::config::load_str;
 use ipcow::service::{Injection, Service, ServiceHandle};
-use ipcow::supervision::{Refusal, WorkerId};
+use ipcow::supervision::{EndReason, Refusal, WorkerId};
 use serde_json::json;
 use socket2::SockRef;
 
@@ -249,6 +249,8 @@ async fn a_place_is_free_again_whether_its_session_panicked_or_its_thread_ended(
     drop((clients, last));
     let totals = summary.totals;
     assert_eq!((totals.accepted, totals.failed, totals.forced), (15, 10, 5), "{summary:?}");
+    let reasons = [EndReason::Panic, EndReason::WorkerLost, EndReason::Forced];
+    assert_eq!(reasons.map(|reason| totals.ended(reason)), [5, 5, 5], "{summary:?}");
     assert_eq!(totals.refusals(), totals.refused[Refusal::SourceLimit.index()], "{summary:?}");
     assert_eq!(summary.peak_sessions, 5);
 }

@@ -12,7 +12,7 @@ use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::SessionFailed;
 use crate::net::echo::End;
 use crate::spec::Endpoint;
-use crate::supervision::{Fault, FaultKind, SessionEnd};
+use crate::supervision::{EndReason, Fault};
 
 /// A session's entry in the counters: written when it opens, closed on drop.
 pub(super) struct Books {
@@ -42,35 +42,30 @@ impl Books {
         Self { local, endpoint, shared, peer, key, end: None, cut: false, _seat: seat }
     }
 
-    /// What the books say of the session, and the failure to report.
-    fn verdict(&self, panicked: bool) -> (SessionEnd, Option<Fault>) {
-        let failed = |kind| (SessionEnd::Failed, Some(Fault::without_errno(kind)));
-        if panicked {
-            return failed(FaultKind::SessionPanic);
-        }
-        match self.end {
-            Some(End::Eof | End::Terminated | End::Idle | End::Lifetime | End::Drain) => {
-                (SessionEnd::Closed, None)
-            }
-            Some(End::WriteTimeout) => failed(FaultKind::SessionWriteTimeout),
-            Some(End::Reset { errno, .. }) => {
-                let errno = errno.unwrap_or(0);
-                (SessionEnd::Failed, Some(Fault { kind: FaultKind::SessionReset, errno }))
-            }
+    /// Why it is over, and the failure to report, if that is one.
+    fn verdict(&self, panicked: bool) -> (EndReason, Option<Fault>) {
+        let reason = match self.end {
+            _ if panicked => EndReason::Panic,
+            Some(end) => end.reason(),
             None if self.cut || self.local.share.ending.load(Ordering::Acquire) => {
-                (SessionEnd::Forced, None)
+                EndReason::Forced
             }
             // Its thread has ended, and the service has not.
-            None => failed(FaultKind::WorkerLost),
-        }
+            None => EndReason::WorkerLost,
+        };
+        let errno = match self.end {
+            Some(End::Reset { errno, .. }) => errno.unwrap_or(0),
+            _ => 0,
+        };
+        (reason, reason.fault().map(|kind| Fault { kind, errno }))
     }
 }
 
 impl Drop for Books {
     fn drop(&mut self) {
         let panic = self.local.session_panic.take();
-        let (end, fault) = self.verdict(panic.is_some());
-        self.local.share.counters.session_ended(end);
+        let (reason, fault) = self.verdict(panic.is_some());
+        self.local.share.counters.session_ended(reason);
         self.local.share.gauge.leave();
         self.shared.settle(self.local.stamp());
         self.shared.meter.session_ended();

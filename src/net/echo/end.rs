@@ -1,9 +1,11 @@
-//! How a session ends, in the words of the access log.
+//! How a session's bytes came to their end.
 //!
 //! Plain values. Never decides whether an end is a fault: the counters do.
 
 use std::fmt;
 use std::io;
+
+use crate::supervision::EndReason;
 
 /// Why a session is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +37,16 @@ impl End {
         Self::Reset { kind: error.kind(), errno: error.raw_os_error() }
     }
 
-    /// The word of the access log and of the `reason` label.
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// What it is counted as.
+    pub(crate) const fn reason(self) -> EndReason {
         match self {
-            Self::Eof => "eof",
-            Self::Terminated => "terminated",
-            Self::Idle => "idle",
-            Self::Lifetime => "lifetime",
-            Self::WriteTimeout => "write_timeout",
-            Self::Drain => "drain",
-            Self::Reset { .. } => "reset",
+            Self::Eof => EndReason::Eof,
+            Self::Terminated => EndReason::Terminated,
+            Self::Idle => EndReason::Idle,
+            Self::Lifetime => EndReason::Lifetime,
+            Self::WriteTimeout => EndReason::WriteTimeout,
+            Self::Drain => EndReason::Drain,
+            Self::Reset { .. } => EndReason::Reset,
         }
     }
 }
@@ -56,7 +58,7 @@ impl fmt::Display for End {
                 write!(out, "reset: {}", io::Error::from_raw_os_error(*errno))
             }
             Self::Reset { kind, errno: None } => write!(out, "reset: {kind}"),
-            _ => out.write_str(self.as_str()),
+            _ => self.reason().fmt(out),
         }
     }
 }

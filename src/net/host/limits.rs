@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::close;
 
-use super::super::low_port;
+use super::capabilities::{NET_BIND_SERVICE, is_permitted};
 use super::threads;
 use crate::plan::facts::EphemeralPorts;
 use crate::plan::resources::HostLimits;
@@ -34,7 +34,7 @@ pub(crate) fn limits() -> HostLimits {
         threads_bound,
         somaxconn: sysctl("net/core/somaxconn").unwrap_or(4096),
         unprivileged_port_start: sysctl("net/ipv4/ip_unprivileged_port_start").unwrap_or(1024),
-        can_bind_low_ports: low_port::allowed(),
+        can_bind_low_ports: is_permitted(NET_BIND_SERVICE),
         nonlocal_bind_v4: sysctl("net/ipv4/ip_nonlocal_bind") == Some(1),
         nonlocal_bind_v6: sysctl("net/ipv6/ip_nonlocal_bind") == Some(1),
     }

@@ -4,6 +4,7 @@
 //! opens a listener, never judges: `spec` and `plan` get plain values.
 
 pub(crate) mod address_watch;
+mod capabilities;
 mod holders;
 mod limits;
 pub(crate) mod netlink;

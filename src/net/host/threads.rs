@@ -6,14 +6,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use caps::{CapSet, Capability};
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::capabilities::{SYS_ADMIN, SYS_RESOURCE, is_effective};
 use super::limits::sys_number;
 use crate::plan::resources::ThreadBound;
 
 /// What lifts RLIMIT_NPROC (capabilities(7)).
-const LIFTING: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_RESOURCE];
+const LIFTING: [u32; 2] = [SYS_ADMIN, SYS_RESOURCE];
 
 /// Where the control groups are mounted: v2 alone, v1's pids, v2 beside v1.
 const CGROUP_ROOTS: [(&str, &str); 3] =
@@ -39,8 +39,7 @@ fn user_processes() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).ok()?;
     let (uid, _) = task_of(Path::new("/proc/self"))?;
     // The kernel never counts root or who may lift limits (fork(2), EAGAIN).
-    let lifts = |cap: &Capability| caps::has_cap(None, CapSet::Effective, *cap).unwrap_or(false);
-    if soft == u64::MAX || uid == 0 || LIFTING.iter().any(lifts) {
+    if soft == u64::MAX || uid == 0 || LIFTING.into_iter().any(is_effective) {
         return None;
     }
     let tasks: u64 = fs::read_dir("/proc")
