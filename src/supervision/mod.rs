@@ -54,4 +54,6 @@ pub use restart_counters::{RestartCounters, RestartCounts};
 pub use retry::{RetryPolicy, Verdict};
 pub(crate) use source_limits::SourceLimits;
 pub use states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
-pub use table::{ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot, StateChange};
+pub use table::{
+    ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot, StateChange, SubLease,
+};
