@@ -226,7 +226,7 @@ fn watch(order: &OpenOrder, bound: &Bound, local: &WorkerLocal) -> Result<Watche
     bind::listen(bound, order.group.backlog).map_err(fault)?;
     match order.endpoint.protocol {
         Protocol::Tcp => {
-            let options = local.share.settings.stream;
+            let options = local.share.settings.stream();
             Acceptor::new(bound.clone(), options).map(Watched::Tcp)
         }
         Protocol::Udp => DatagramSocket::new(bound.clone()).map(Watched::Udp),

@@ -19,11 +19,12 @@ use actix::dev::{ContextFut, ToEnvelope};
 use actix::{Actor, Addr, Context, Handler, Message};
 use tokio::net::TcpStream;
 
-use super::admission::Seat;
+use super::admission::{Admission, Seat};
 use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched_within};
 use crate::net::echo::{End, Phase, Pump, Tally};
+use crate::net::source_seats::SourceSeat;
 use crate::net::sys;
 use crate::spec::Endpoint;
 use crate::supervision::{EndReason, Expired, Fault, FaultKind, Meter, Place, SessionClock, Stamp};
@@ -36,7 +37,10 @@ pub(crate) struct EchoSession {
 
 /// What a session's actor, its task and its thread know of it.
 struct Shared {
+    peer: SocketAddr,
     clock: SessionClock,
+    /// Its place among the sessions of its source, where those are counted.
+    source: Cell<Option<SourceSeat>>,
     /// Something was sent that the actor has not seen.
     has_mail: Cell<bool>,
     /// What the actor was told and the task has not done.
@@ -56,6 +60,13 @@ struct Unmetered {
 }
 
 impl Shared {
+    /// Counts it among the sessions of its source, where those are counted and it is
+    /// not yet.
+    fn count_source(&self, admission: &Admission) {
+        let seat = self.source.take();
+        self.source.set(seat.or_else(|| admission.late_seat(self.peer.ip())));
+    }
+
     fn settle(&self, at: Stamp) {
         let Unmetered { read, written, run } = self.unmetered.take();
         self.meter.session_bytes(read, written, Stamp { run, ..at });
@@ -98,6 +109,11 @@ impl SessionHandle {
         self.shared.settle(at);
     }
 
+    /// Counts it among the sessions of its source.
+    pub(crate) fn count_source(&self, admission: &Admission) {
+        self.shared.count_source(admission);
+    }
+
     /// Sends a message, which is lost where the mailbox is full: false then.
     pub(crate) fn tell<M>(&self, message: M) -> bool
     where
@@ -138,6 +154,8 @@ impl EchoSession {
         let Served { endpoint, place, meter } = served;
         local.enter_session(place, peer, |key| {
             let shared = Rc::new(Shared {
+                peer,
+                source: Cell::default(),
                 clock: SessionClock::new(local.now()),
                 // An actor begins when it is polled for the first time.
                 has_mail: Cell::new(true),
@@ -146,7 +164,7 @@ impl EchoSession {
                 unmetered: Cell::default(),
             });
             let to = (endpoint, Rc::clone(&shared));
-            let books = Books::open(Rc::clone(local), key, to, peer, seat);
+            let books = Books::open(Rc::clone(local), key, to, seat);
             let wrap = |mailbox| Moving { pump, mailbox, books };
             let local = Rc::clone(local);
             let actor = Self { shared: Rc::clone(&shared) };

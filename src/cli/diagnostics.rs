@@ -76,7 +76,7 @@ fn fault(fault: &Fault, color: bool) -> String {
         Origin::Set => ("--set ", false),
         Origin::Exclude => ("--exclude ", false),
         Origin::Workers => ("--workers ", false),
-        Origin::Spec | Origin::Environment(_) => ("", false),
+        Origin::Spec | Origin::Environment(_) | Origin::Given | Origin::Live => ("", false),
         _ => ("", true),
     };
     let (text, span) = typed(before, &fault.source, &fault.span);

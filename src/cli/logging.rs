@@ -3,33 +3,52 @@
 use std::io::IsTerminal;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, fmt, reload};
 
 use super::outlet::Outlet;
 use ipcow::config::{Log, LogFormat, LogLevel};
 
+/// The level of the log, which may change.
+#[derive(Debug, Clone)]
+pub(crate) struct Level(reload::Handle<LevelFilter, Registry>);
+
+impl Level {
+    /// Lines of this level and of more severe ones from now on.
+    pub(crate) fn set(&self, level: LogLevel) {
+        // It fails where the log is gone.
+        let _ended = self.0.reload(filter(level));
+    }
+}
+
 /// Sends this program's log lines to `stderr`.
-pub(crate) fn init(log: &Log, stderr: Outlet, colour: bool) {
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
+pub(crate) fn init(log: &Log, stderr: Outlet, colour: bool) -> Level {
     let pretty = match log.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(stderr);
+    let (level, handle) = reload::Layer::new(filter(log.level));
+    let (lines, log) = (fmt::layer().with_writer(stderr), Registry::default().with(level));
     let set = if pretty {
-        lines.with_ansi(colour).with_target(false).try_init()
+        log.with(lines.with_ansi(colour).with_target(false)).try_init()
     } else {
-        lines.json().flatten_event(true).try_init()
+        log.with(lines.json().flatten_event(true)).try_init()
     };
     // Only one logger a process: the one that is there already is kept.
     drop(set);
     std::panic::set_hook(Box::new(log_panic));
+    Level(handle)
+}
+
+const fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 /// A crash of a part is a log line like another, never a backtrace among them.

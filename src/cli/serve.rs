@@ -48,7 +48,8 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
         Ok(screen) => screen,
         Err(error) => return exit::fail(&error),
     };
-    logging::init(&loaded.config.log, screen.stderr.clone(), color);
+    let level = logging::init(&loaded.config.log, screen.stderr.clone(), color);
+    let builder = builder.on_log_level(move |now| level.set(now));
     report::log_confinement(&confined);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {

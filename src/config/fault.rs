@@ -34,6 +34,10 @@ pub enum Origin {
     Exclude,
     /// A `--workers N` argument.
     Workers,
+    /// What a running service was given.
+    Given,
+    /// What an operator sets while it runs.
+    Live,
 }
 
 impl Origin {
@@ -41,7 +45,9 @@ impl Origin {
     #[must_use]
     pub const fn is_argument(&self) -> bool {
         match self {
-            Self::BuiltIn | Self::File(_) | Self::Environment(_) => false,
+            Self::BuiltIn | Self::File(_) | Self::Environment(_) | Self::Given | Self::Live => {
+                false
+            }
             Self::Set | Self::Spec | Self::Exclude | Self::Workers => true,
         }
     }
@@ -57,6 +63,8 @@ impl fmt::Display for Origin {
             Self::Spec => out.write_str("SPEC argument"),
             Self::Exclude => out.write_str("--exclude"),
             Self::Workers => out.write_str("--workers"),
+            Self::Given => out.write_str("the configuration"),
+            Self::Live => out.write_str("set live"),
         }
     }
 }
@@ -164,6 +172,8 @@ impl fmt::Display for Fault {
             (Origin::Set | Origin::Spec | Origin::Exclude | Origin::Workers, _) => {
                 write!(out, "{} {}: {}", self.origin, quoted(&self.source), self.message)?;
             }
+            // Nobody typed a document: the message names the key.
+            (Origin::Live | Origin::Given, _) => out.write_str(&self.message)?,
             _ => write!(out, "{}: {}", self.origin, self.message)?,
         }
         match &self.help {

@@ -106,7 +106,7 @@ fn load_texts(
     }
 }
 
-fn merge(layers: Vec<Layer>) -> Result<::config::Config, ::config::ConfigError> {
+pub(super) fn merge(layers: Vec<Layer>) -> Result<::config::Config, ::config::ConfigError> {
     let builder = ::config::Config::builder();
     layers.into_iter().fold(builder, |builder, layer| builder.add_source(layer)).build()
 }
@@ -119,7 +119,7 @@ fn no_group(document: &Document) -> Fault {
 }
 
 /// Rules that hold between two keys, whatever layers they came from.
-fn between_keys(layers: &[Layer], faults: &mut Faults) {
+pub(super) fn between_keys(layers: &[Layer], faults: &mut Faults) {
     const INITIAL: &str = "retry.initial_backoff_ms";
     const MAX: &str = "retry.max_backoff_ms";
     let places = layer::places(layers);
@@ -129,7 +129,8 @@ fn between_keys(layers: &[Layer], faults: &mut Faults) {
         return;
     }
     // The fault is shown at the one that somebody wrote.
-    let place = if max.document.origin == Origin::BuiltIn { initial } else { max };
+    let given = matches!(max.document.origin, Origin::BuiltIn | Origin::Given);
+    let place = if given { initial } else { max };
     faults.push(&place.document.origin, || {
         let message = format!(
             "`{MAX}` must be at least `{INITIAL}`, found {most} ({}) and {least} ({})",

@@ -1,11 +1,13 @@
 //! From a configuration to a running service.
 
 use std::io;
+use std::sync::Arc;
 
 use super::handle::ServiceHandle;
 use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
-use crate::config::{Config, Group, ListenSettings};
+use crate::actors::share::LevelHook;
+use crate::config::{Config, Group, ListenSettings, LogLevel};
 use crate::net::host;
 use crate::plan::endpoints::{self, PlanError};
 use crate::plan::findings::{Finding, Kind, Level};
@@ -18,6 +20,7 @@ use crate::supervision::Coverage;
 pub struct Service {
     config: Config,
     plan: Plan,
+    log_level: LevelHook,
     faults: StartFaults,
 }
 
@@ -31,6 +34,7 @@ pub struct ServiceBuilder {
     settings: ListenSettings,
     specs: Vec<Spec>,
     force: bool,
+    log_level: LevelHook,
     faults: StartFaults,
 }
 
@@ -88,6 +92,7 @@ impl Service {
             settings,
             specs: Vec::new(),
             force: false,
+            log_level: LevelHook::default(),
             faults: StartFaults::default(),
         }
     }
@@ -121,7 +126,7 @@ impl Service {
     /// # Errors
     /// [`StartError`]; nothing was bound then.
     pub fn start(self) -> Result<ServiceHandle, StartError> {
-        let Self { config, plan, faults } = self;
+        let Self { config, plan, log_level, faults } = self;
         let total = plan.endpoints.len();
         // Where they cannot be had, opening is slower or comes to less.
         let _kept_as_it_was = make_room(total, &config);
@@ -142,7 +147,7 @@ impl Service {
             return Err(StartError::EphemeralExhausted { message, fix });
         }
         Self::prepare_process()?;
-        Ok(system::start(&config, plan, faults)?)
+        Ok(system::start(&config, plan, log_level, faults)?)
     }
 }
 
@@ -159,6 +164,15 @@ impl ServiceBuilder {
     #[must_use]
     pub const fn force(mut self, force: bool) -> Self {
         self.force = force;
+        self
+    }
+
+    /// Calls this where `log.level` changes while the service runs, by
+    /// [`ServiceHandle::set`] or [`ServiceHandle::reload`]. A service has no log of its
+    /// own: without this, the key cannot be set live.
+    #[must_use]
+    pub fn on_log_level(mut self, hook: impl Fn(LogLevel) + Send + Sync + 'static) -> Self {
+        self.log_level = LevelHook(Some(Arc::new(hook)));
         self
     }
 
@@ -207,10 +221,10 @@ impl ServiceBuilder {
     /// # Errors
     /// [`StartError::Plan`].
     pub fn build(self) -> Result<Service, StartError> {
-        let (force, faults) = (self.force, self.faults);
+        let (force, log_level, faults) = (self.force, self.log_level.clone(), self.faults);
         let config = self.whole();
         let plan = planning::plan(&config, force)?;
-        Ok(Service { config, plan, faults })
+        Ok(Service { config, plan, log_level, faults })
     }
 
     /// The configuration with the group of [`Self::listen`].

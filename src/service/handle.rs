@@ -18,9 +18,9 @@ use crate::actors::link::Link;
 use crate::actors::poison::Injection;
 use crate::actors::protocol::SessionAccepted;
 use crate::actors::roster::Roster;
-use crate::actors::share::{FirstDrops, SessionSettings};
+use crate::actors::share::{FirstDrops, LevelHook, SessionSettings};
 use crate::actors::supervisor::Supervisor;
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::supervision::{
     Board, ChunkCounts, EndpointCounts, Load, Ready, RestartCounters, SessionGauge, Totals,
@@ -74,8 +74,8 @@ pub(super) struct Shared {
     pub(super) started: Instant,
     /// Counts the marks of an operator.
     pub(super) run: Arc<AtomicU64>,
-    /// As the service was started.
-    pub(super) config: Arc<Config>,
+    /// Who follows `log.level`.
+    pub(super) log_level: LevelHook,
     /// The first number of the next ports of the kernel's choice that are added.
     pub(super) ordinals: Arc<AtomicU32>,
 }
@@ -89,6 +89,8 @@ pub struct ServiceHandle {
     pub(super) error_log: Link<ErrorLog>,
     /// What is served now.
     pub(super) layout: watch::Receiver<PlanEndpoints>,
+    /// The configuration in force.
+    pub(super) settings: watch::Receiver<LiveConfig>,
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) ready: watch::Receiver<Option<Ready>>,
     pub(super) summary: watch::Receiver<Option<Summary>>,

@@ -15,6 +15,7 @@ mod inject;
 mod joins;
 mod operations;
 mod replanning;
+mod settings;
 mod system;
 mod tree;
 

@@ -29,6 +29,7 @@ mod replanning;
 mod running_listeners;
 mod sandbox;
 mod serve_events;
+mod settings;
 mod shutdown;
 mod sources;
 mod spread;

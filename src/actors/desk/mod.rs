@@ -12,6 +12,7 @@ mod listing;
 mod operate;
 mod replan;
 mod reports;
+mod settings;
 mod slot;
 mod story;
 
@@ -27,16 +28,17 @@ use super::error_log::ErrorLog;
 use super::event_hub::EventHub;
 use super::link::Link;
 use super::protocol::{GroupRuntime, Notice};
-use super::share::WorkerShare;
-use crate::config::ListenSettings;
+use super::share::{LevelHook, WorkerShare};
+use crate::config::{Limits, ListenSettings, LiveConfig};
 use crate::net::bind::Bound;
+use crate::net::datagram_limits::DatagramLimits;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::plan::reach::LocalRoutes;
 use crate::plan::resources::{Demand, FdBudget};
 use crate::spec::Endpoint;
 use crate::supervision::{
-    Board, ChunkId, ChunkTable, Coverage, DrainReport, Meters, Place, Ready, RestartCounters,
-    RestartPolicy, Restarts, WorkerId, WorkerState,
+    Board, ChunkId, ChunkTable, DrainReport, Meters, Place, Ready, RestartCounters, Restarts,
+    WorkerId, WorkerState,
 };
 use operate::Orders;
 pub(crate) use replan::rollback_runs;
@@ -81,6 +83,9 @@ pub(super) enum Part {
 /// Makes what the endpoints of a group with these settings share.
 pub(crate) type MakeRuntime = Box<dyn Fn(&Arc<ListenSettings>) -> GroupRuntime>;
 
+/// Divides the descriptors of the process for so many endpoints.
+pub(crate) type DivideDescriptors = Box<dyn Fn(Demand, &Limits) -> FdBudget>;
+
 /// Everything that a desk is made of.
 pub(crate) struct Setup {
     pub(crate) endpoints: PlanEndpoints,
@@ -89,27 +94,24 @@ pub(crate) struct Setup {
     pub(crate) table: ChunkTable<Bound>,
     /// What the endpoints count, of each chunk that was leased.
     pub(crate) meters: HashMap<ChunkId, Meters>,
-    pub(crate) coverage: Coverage,
+    /// The configuration in force.
+    pub(crate) settings: watch::Sender<LiveConfig>,
+    /// `[udp]`, as the listeners look at it.
+    pub(crate) udp: Arc<DatagramLimits>,
+    pub(crate) log_level: LevelHook,
     /// What is served now, for whoever else has to know.
     pub(crate) layout: watch::Sender<PlanEndpoints>,
-    /// `limits.max_endpoints`
-    pub(crate) max_endpoints: u64,
     /// How the descriptors are divided for so many endpoints.
-    pub(crate) budget: Box<dyn Fn(Demand) -> FdBudget>,
-    /// How many sessions may be open at once.
-    pub(crate) sessions: u64,
+    pub(crate) budget: DivideDescriptors,
     /// What the endpoints of a group with these settings share.
     pub(crate) runtime: MakeRuntime,
     /// `SO_RCVBUF` of UDP sockets; `None` = the kernel's default.
     pub(crate) receive_buffer: Option<u32>,
     /// How long `ready` waits for undecided endpoints; `None` = until all are.
     pub(crate) wait: Option<Duration>,
-    /// How long the sessions of a draining endpoint have; `None` = for ever.
-    pub(crate) drain_timeout: Option<Duration>,
     pub(crate) started: Instant,
     pub(crate) board: Arc<Board>,
     pub(crate) restarts: Arc<RestartCounters>,
-    pub(crate) policy: RestartPolicy,
     /// The machine's own addresses; `None` = the kernel would not say.
     pub(crate) routes: watch::Sender<Option<LocalRoutes>>,
     pub(crate) ready: watch::Sender<Option<Ready>>,

@@ -151,7 +151,8 @@ impl Desk {
     }
 
     fn drain_one(&mut self, place: Place, now: Instant) {
-        let deadline = self.setup.drain_timeout.and_then(|time| now.checked_add(time));
+        let timeout = self.in_force(|config| config.shutdown.drain_timeout);
+        let deadline = timeout.and_then(|time| now.checked_add(time));
         self.orders.drains.insert(place, deadline);
         self.orders.look_at.get_or_insert(now);
     }
@@ -293,17 +294,19 @@ impl Desk {
     }
 
     /// Runs this on the threads of some workers, whether a Worker lives there
-    /// or not.
-    fn on_threads(
+    /// or not. Says how many there are.
+    pub(super) fn on_threads(
         &self,
         which: impl Fn(WorkerId) -> bool,
         order: impl Fn(std::rc::Rc<WorkerLocal>) + Clone + Send + 'static,
-    ) {
+    ) -> usize {
+        let mut told = 0;
         for (slot, share) in self.slots.iter().zip(&self.setup.shares) {
             let Some(thread) = slot.thread.as_ref().filter(|_| which(slot.id)) else { continue };
             let (worker, share, order) = (slot.id, share.clone(), order.clone());
             // A thread that has ended is noticed at its next heartbeat.
-            let _told = thread.spawn_fn(move || order(WorkerLocal::here(worker, share)));
+            told += usize::from(thread.spawn_fn(move || order(WorkerLocal::here(worker, share))));
         }
+        told
     }
 }

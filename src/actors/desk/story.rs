@@ -63,7 +63,7 @@ impl Desk {
             elapsed: setup.started.elapsed(),
             bound,
             failures: self.failures(),
-            required: setup.coverage.required(),
+            required: self.coverage().required(),
         }
     }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::actors::protocol::{
     Failure, FailuresJudged, JudgeFailures, Notice, PartCrashed, SessionFailed,
 };
+use crate::config::LiveConfig;
 use crate::spec::{Endpoint, compress};
 use crate::supervision::{
     ErrorGroup, ErrorReport, Fault, FaultClass, FaultKind, LineBudget, RetryPolicy, Verdict,
@@ -25,7 +26,8 @@ const LINES_A_SECOND: u32 = 20;
 
 /// What the error log knows.
 pub(crate) struct Book {
-    policy: RetryPolicy,
+    /// The configuration in force: `[retry]` of it.
+    settings: watch::Receiver<LiveConfig>,
     by_kind: BTreeMap<FaultKind, u64>,
     logged: u64,
     /// Session failures that did not fit into the queue.
@@ -59,13 +61,13 @@ struct Connections {
 
 impl Book {
     pub(crate) fn new(
-        policy: RetryPolicy,
+        settings: watch::Receiver<LiveConfig>,
         queue: mpsc::Receiver<SessionFailed>,
         notices: mpsc::Receiver<Notice>,
         dropped: Arc<AtomicU64>,
     ) -> Self {
         Self {
-            policy,
+            settings,
             by_kind: BTreeMap::new(),
             logged: 0,
             dropped,
@@ -85,13 +87,14 @@ impl Book {
         chance: f64,
         now: Instant,
     ) -> FailuresJudged {
+        let policy = RetryPolicy::new(self.settings.borrow().config().retry.clone());
         let mut groups: BTreeMap<(Fault, &str), Vec<Endpoint>> = BTreeMap::new();
         let mut verdicts = Vec::with_capacity(order.failures.len());
         for Failure { place, endpoint, fault, attempts, charge } in &order.failures {
             self.count(fault.kind);
             // One draw for the batch: what failed together is retried together.
             let verdict =
-                charge.map_or_else(|| self.policy.judge(*fault, *attempts, chance), Verdict::from);
+                charge.map_or_else(|| policy.judge(*fault, *attempts, chance), Verdict::from);
             groups.entry((*fault, outlook(verdict))).or_default().push(*endpoint);
             verdicts.push((*place, verdict));
         }
