@@ -34,6 +34,7 @@
 //!
 //! | room | holds |
 //! |---|---|
+//! | `control` (feature `http`) | what programs outside see of a service: metrics for Prometheus |
 //! | [`service`] | [`Service`](service::Service), its handle, snapshot and summary; signals (feature `signals`), for programs that want them |
 //! | `actors` (private) | the tree: Supervisor, Workers, Listeners, EchoSessions, ErrorLog, and every message between them |
 //! | `net` (private) | the only bind, accept and its error classes, the pump that echoes, datagrams, what the machine says of itself |
@@ -73,6 +74,8 @@
 //! values, and what happens is told through `tracing`.
 
 pub mod config;
+#[cfg(feature = "http")]
+pub mod control;
 pub mod plan;
 #[cfg(feature = "process")]
 pub mod process;

@@ -13,6 +13,8 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// A bad argument.
 pub(crate) const USAGE: u8 = 2;
+/// Nobody answers `ipcow status`.
+pub(crate) const NOBODY: u8 = 3;
 /// The drain's deadline cut sessions off.
 pub(crate) const FORCED: u8 = 5;
 /// Fewer endpoints listen than `coverage.min_bound`.
@@ -26,6 +28,15 @@ pub(crate) fn fail(error: &dyn std::error::Error) -> u8 {
     FAILED
 }
 
+/// The code of a command that had nothing to do but to print. A reader that went away
+/// is no failure.
+pub(crate) fn printed(done: std::io::Result<()>) -> u8 {
+    match done {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error),
+        _ => DONE,
+    }
+}
+
 /// Says why this process can serve nothing.
 pub(crate) fn cannot_serve(error: &StartError) -> u8 {
     eprintln!("ipcow: {error}");
@@ -36,6 +47,12 @@ pub(crate) fn cannot_serve(error: &StartError) -> u8 {
 pub(crate) fn config_errors(errors: &ConfigErrors, color: bool) -> u8 {
     eprint!("{}", diagnostics::config_errors(errors, color));
     errors.exit_code()
+}
+
+/// Says what is wrong with a variable that is no setting.
+pub(crate) fn config_error(error: &dyn std::error::Error) -> u8 {
+    fail(error);
+    CONFIG
 }
 
 /// Says why the process could not be confined.

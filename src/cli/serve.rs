@@ -7,7 +7,7 @@ use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 
-use ipcow::config::{self, Inputs, LoadedConfig};
+use ipcow::config::{Inputs, LoadedConfig};
 use ipcow::process;
 use ipcow::service::signals::Signals;
 use ipcow::service::{Event, Events, Service, ServiceBuilder, ServiceGone, ServiceHandle};
@@ -15,6 +15,7 @@ use ipcow::supervision::Ready;
 use tokio::sync::oneshot;
 use tokio::time::{interval, sleep};
 
+use super::activation::{self, Activation};
 use super::args::ServeArgs;
 use super::progress::Display;
 use super::screen::Screen;
@@ -28,10 +29,16 @@ const GATHER: Duration = Duration::from_millis(200);
 const PLAN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Runs the command; returns the exit code of interface §4.
-pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
-    let loaded = match config::load(inputs) {
-        Ok(loaded) => loaded,
-        Err(errors) => return exit::config_errors(&errors, color),
+pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
+    // Before anything is opened: the numbers of these sockets are fixed.
+    let activation = match Activation::take() {
+        Ok(activation) => activation,
+        Err(error) => return exit::config_error(&error),
+    };
+    let loaded = match activation.load(&mut inputs) {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(errors)) => return exit::config_errors(&errors, color),
+        Err(error) => return exit::config_error(&error),
     };
     if let Err(error) = Service::prepare_process() {
         return exit::cannot_serve(&error);
@@ -41,7 +48,9 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
         Ok(confined) => confined,
         Err(error) => return exit::confine_error(&error),
     };
+    let (sockets, unfit) = activation.into_parts();
     let builder = Service::builder().config(loaded.config.clone()).force(args.force);
+    let builder = builder.adopt(sockets);
     // Before the first thread, too. Where it fails, opening takes longer.
     let _kept_as_it_was = builder.make_room();
     let screen = match Screen::open(args) {
@@ -51,10 +60,11 @@ pub(crate) fn run(args: &ServeArgs, inputs: &Inputs, color: bool) -> u8 {
     let level = logging::init(&loaded.config.log, screen.stderr.clone(), color);
     let builder = builder.on_log_level(move |now| level.set(now));
     report::log_confinement(&confined);
+    Activation::log_unfit(&unfit);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {
-            runtime.block_on(plan_and_serve(args, inputs, &loaded, builder, &screen, color))
+            runtime.block_on(plan_and_serve(args, &inputs, &loaded, builder, &screen, color))
         }
         Err(error) => exit::fail(&error),
     };
@@ -100,6 +110,7 @@ async fn plan_and_serve(
         let kind = finding.kind.as_str();
         tracing::warn!(kind, count = finding.count, fix = finding.fix, "{}", finding.message);
     }
+    activation::log_adoption(&service);
     serve(args, service, &mut signals, told, screen).await
 }
 

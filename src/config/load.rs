@@ -46,6 +46,13 @@ pub struct LoadedConfig {
 }
 
 impl LoadedConfig {
+    /// True where nobody said what to serve: the groups are those compiled in.
+    #[must_use]
+    pub fn serves_built_in(&self) -> bool {
+        let built_in = Origin::BuiltIn.to_string();
+        self.groups.iter().all(|group| group.origin == built_in)
+    }
+
     /// Where the group at `index` of [`Config::groups`] was written, such as
     /// `lab.toml:7` or `SPEC argument`.
     #[must_use]

@@ -14,6 +14,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Socket, Type};
 
+use super::given::GivenSocket;
 use super::low_port;
 use crate::spec::{Address, Endpoint, Port, Protocol};
 
@@ -128,16 +129,7 @@ pub(crate) fn bind(endpoint: &Endpoint, options: &BindOptions) -> io::Result<Bou
     if asked.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    if options.freebind {
-        match asked {
-            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
-            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
-        }
-    }
-    match endpoint.protocol {
-        Protocol::Tcp => socket.set_reuse_address(true)?,
-        Protocol::Udp => prepare_datagrams(&socket, asked.ip(), options.receive_buffer)?,
-    }
+    prepare(&socket, endpoint, options)?;
     low_port::bind(|| socket.bind(&asked.into()))?;
     let endpoint = match endpoint.port {
         Port::Number(_) => *endpoint,
@@ -145,6 +137,34 @@ pub(crate) fn bind(endpoint: &Endpoint, options: &BindOptions) -> io::Result<Bou
     };
     let losses_counted = AtomicU32::new(0);
     Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted }) })
+}
+
+/// Takes on a socket that was bound elsewhere, with these options as far as a
+/// bound socket can have them. What waits in it stays there.
+///
+/// # Errors
+/// What setsockopt(2) said.
+pub(crate) fn adopt(given: GivenSocket, options: &BindOptions) -> io::Result<Bound> {
+    let endpoint = given.endpoint();
+    let GivenSocket { socket, losses, .. } = given;
+    prepare(&socket, &endpoint, options)?;
+    let losses_counted = AtomicU32::new(losses);
+    Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted }) })
+}
+
+/// The options that a socket of this endpoint has.
+fn prepare(socket: &Socket, endpoint: &Endpoint, options: &BindOptions) -> io::Result<()> {
+    let asked = endpoint.socket_addr();
+    if options.freebind {
+        match asked {
+            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+        }
+    }
+    match endpoint.protocol {
+        Protocol::Tcp => socket.set_reuse_address(true),
+        Protocol::Udp => prepare_datagrams(socket, asked.ip(), options.receive_buffer),
+    }
 }
 
 /// Has the kernel say what it dropped and, on a wildcard, which address was

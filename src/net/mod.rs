@@ -10,6 +10,7 @@ pub(crate) mod bind;
 pub(crate) mod datagram;
 pub(crate) mod datagram_limits;
 pub(crate) mod echo;
+pub(crate) mod given;
 pub(crate) mod host;
 mod low_port;
 pub(crate) mod refused_ports;

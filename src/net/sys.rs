@@ -1,10 +1,11 @@
 //! What the kernel knows about one socket or thread, and options of a session.
 //!
-//! With [`batch`] the only file with `unsafe`: registrations, questions, and calls
-//! for many datagrams, for which no dependency has a safe call. Never opens or
-//! binds a socket.
+//! With [`batch`] and [`descriptors`] the only file with `unsafe`: registrations,
+//! questions, calls for many datagrams, and descriptors of other processes, for which no
+//! dependency has a safe call. Never opens or binds a socket.
 
 pub(super) mod batch;
+pub(crate) mod descriptors;
 
 use std::ffi::CString;
 use std::io;

@@ -7,6 +7,7 @@ mod build;
 mod changes;
 mod compose;
 mod error;
+pub(crate) mod homes;
 mod offline;
 
 #[cfg(test)]

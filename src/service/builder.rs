@@ -3,16 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
+use super::adoption::{Adoption, Given};
 use super::handle::ServiceHandle;
 use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
 use crate::actors::share::LevelHook;
 use crate::config::{Config, Group, ListenSettings, LogLevel};
+use crate::net::given::GivenSocket;
 use crate::net::host;
 use crate::plan::endpoints::{self, PlanError};
 use crate::plan::findings::{Finding, Kind, Level};
 use crate::plan::resources::descriptor_room;
-use crate::spec::{Spec, SpecError};
+use crate::spec::{Endpoint, Spec, SpecError};
 use crate::supervision::Coverage;
 
 /// A service that is planned and not started yet.
@@ -21,6 +23,7 @@ pub struct Service {
     config: Config,
     plan: Plan,
     log_level: LevelHook,
+    adoption: Adoption,
     faults: StartFaults,
 }
 
@@ -28,13 +31,14 @@ pub struct Service {
 ///
 /// Begins with the built-in configuration without its groups: nothing is
 /// served until [`Self::listen`] or [`Self::config`] says what.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ServiceBuilder {
     config: Config,
     settings: ListenSettings,
     specs: Vec<Spec>,
     force: bool,
     log_level: LevelHook,
+    given: Given,
     faults: StartFaults,
 }
 
@@ -93,6 +97,7 @@ impl Service {
             specs: Vec::new(),
             force: false,
             log_level: LevelHook::default(),
+            given: Given::default(),
             faults: StartFaults::default(),
         }
     }
@@ -116,6 +121,19 @@ impl Service {
         &self.plan
     }
 
+    /// How many of the sockets that were given are served from.
+    #[must_use]
+    pub const fn adopted(&self) -> usize {
+        self.adoption.sockets.len()
+    }
+
+    /// What the other sockets that were given are bound to: no endpoint of the plan
+    /// is for them, so they were closed.
+    #[must_use]
+    pub fn left_out(&self) -> &[Endpoint] {
+        &self.adoption.left
+    }
+
     /// Opens every endpoint of the plan, on threads of its own.
     ///
     /// Raises the process's soft RLIMIT_NOFILE to the hard one (getrlimit(2)), and
@@ -126,7 +144,7 @@ impl Service {
     /// # Errors
     /// [`StartError`]; nothing was bound then.
     pub fn start(self) -> Result<ServiceHandle, StartError> {
-        let Self { config, plan, log_level, faults } = self;
+        let Self { config, plan, log_level, adoption, faults } = self;
         let total = plan.endpoints.len();
         // Where they cannot be had, opening is slower or comes to less.
         let _kept_as_it_was = make_room(total, &config);
@@ -147,7 +165,7 @@ impl Service {
             return Err(StartError::EphemeralExhausted { message, fix });
         }
         Self::prepare_process()?;
-        Ok(system::start(&config, plan, log_level, faults)?)
+        Ok(system::start(&config, plan, log_level, adoption, faults)?)
     }
 }
 
@@ -185,6 +203,19 @@ impl ServiceBuilder {
         self
     }
 
+    /// Serves from these sockets where an endpoint of the plan has their protocol,
+    /// address and port, instead of binding it: clients that wait in them are served.
+    /// Those that fit no endpoint are closed ([`Service::left_out`]).
+    ///
+    /// A socket whose number the kernel chose
+    /// ([`GivenSocket::chosen_by_kernel`]) goes to an endpoint of its address that
+    /// asks for port 0.
+    #[must_use]
+    pub fn adopt(mut self, sockets: impl IntoIterator<Item = GivenSocket>) -> Self {
+        self.given.sockets.extend(sockets);
+        self
+    }
+
     /// Adds the endpoints of a spec, like `tcp://127.0.0.1:8000-8010`.
     ///
     /// # Errors
@@ -209,7 +240,7 @@ impl ServiceBuilder {
     /// What getrlimit(2), setrlimit(2) or fcntl(2) said. The service can be
     /// started all the same.
     pub fn make_room(&self) -> io::Result<()> {
-        let config = self.clone().whole();
+        let config = whole(self.config.clone(), self.settings.clone(), self.specs.clone());
         match endpoints::count(&config) {
             Some(count) => make_room(count, &config),
             None => Ok(()),
@@ -221,20 +252,20 @@ impl ServiceBuilder {
     /// # Errors
     /// [`StartError::Plan`].
     pub fn build(self) -> Result<Service, StartError> {
-        let (force, log_level, faults) = (self.force, self.log_level.clone(), self.faults);
-        let config = self.whole();
-        let plan = planning::plan(&config, force)?;
-        Ok(Service { config, plan, log_level, faults })
+        let Self { config, settings, specs, force, log_level, given, faults } = self;
+        let config = whole(config, settings, specs);
+        let plan = planning::plan_with(&config, force, &given)?;
+        let adoption = Adoption::new(given, &config, &plan);
+        Ok(Service { config, plan, log_level, adoption, faults })
     }
+}
 
-    /// The configuration with the group of [`Self::listen`].
-    fn whole(self) -> Config {
-        let Self { mut config, settings, specs, .. } = self;
-        if !specs.is_empty() {
-            config.groups.push(Group { name: "builder".to_owned(), specs, settings });
-        }
-        config
+/// The configuration with the group of [`ServiceBuilder::listen`].
+fn whole(mut config: Config, settings: ListenSettings, specs: Vec<Spec>) -> Config {
+    if !specs.is_empty() {
+        config.groups.push(Group { name: "builder".to_owned(), specs, settings });
     }
+    config
 }
 
 /// Lets the process have all the descriptors that it may, and makes room for

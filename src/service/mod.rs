@@ -6,6 +6,7 @@
 //! no logger, and never ends the process.
 
 mod addresses;
+mod adoption;
 mod builder;
 mod changes;
 mod guardian;
@@ -14,6 +15,7 @@ mod handle;
 mod inject;
 mod joins;
 mod operations;
+mod own_ports;
 mod replanning;
 mod settings;
 mod system;
@@ -35,3 +37,4 @@ pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
 pub use crate::actors::protocol::Sessions;
+pub use crate::net::given::{GivenSocket, Unfit};

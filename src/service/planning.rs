@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::adoption::Given;
+use super::own_ports::WithoutOwn;
 use crate::config::Config;
 use crate::net::host;
 use crate::plan::endpoints::{self, PlanEndpoints, PlanError};
@@ -91,8 +93,21 @@ impl Plan {
 /// [`PlanError`] where a spec means nothing here, or the specs contradict
 /// each other. A plan that cannot be reached is no error: see [`Plan::findings`].
 pub fn plan(config: &Config, force: bool) -> Result<Plan, PlanError> {
-    let endpoints = resolve(config, &host::SystemResolver)?;
-    Ok(assemble(config, endpoints, &host::facts(), force, &host::holders))
+    plan_with(config, force, &Given::default())
+}
+
+/// As [`plan`], for a service that is given sockets: they are in nobody's way, and
+/// their descriptors are those that the plan needs.
+pub(super) fn plan_with(config: &Config, force: bool, given: &Given) -> Result<Plan, PlanError> {
+    let endpoints = resolve(config, &WithoutOwn::new(given.endpoints()))?;
+    let mut facts = host::facts();
+    facts.limits.fds_open = facts.limits.fds_open.saturating_sub(given.sockets.len() as u64);
+    let own: BTreeSet<_> = given
+        .endpoints()
+        .map(|it| (it.protocol, it.socket_addr().ip(), it.port.number()))
+        .collect();
+    facts.sockets.retain(|it| !own.contains(&(it.protocol, it.address, it.port)));
+    Ok(assemble(config, endpoints, &facts, force, &host::holders))
 }
 
 fn resolve(config: &Config, resolver: &dyn Resolver) -> Result<PlanEndpoints, PlanError> {

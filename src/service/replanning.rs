@@ -4,19 +4,18 @@
 //! Specs are resolved here, on a thread of their own; the Supervisor compares
 //! and carries out. What stays as it is does not notice.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::changes::Changed;
 use super::handle::ServiceHandle;
 use super::operations::{ListOptions, OperationError, aside};
+use super::own_ports::WithoutOwn;
 use crate::actors::protocol::{Change, NewPlan, NotReplanned, Replan};
 use crate::config::{Config, Group, ListenSettings};
 use crate::net::host;
 use crate::plan::endpoints::{self, PlanEndpoints};
-use crate::spec::{Address, Protocol, Resolver, Selector, Spec};
+use crate::spec::{Selector, Spec};
 use crate::supervision::PlanDiff;
 
 /// The name of the group of what is added without one.
@@ -117,44 +116,7 @@ impl ServiceHandle {
 
     /// The machine, without the ports that this service itself uses.
     async fn own_ports(&self) -> Result<WithoutOwn, OperationError> {
-        let mut own: BTreeMap<Protocol, BTreeSet<u16>> = BTreeMap::new();
-        for row in self.list(&Selector::all(), ListOptions::default()).await?.endpoints {
-            own.entry(row.endpoint.protocol).or_default().insert(row.endpoint.port.number());
-        }
-        Ok(WithoutOwn { own })
-    }
-}
-
-/// The machine, but for ports that are in use by the one who asks.
-struct WithoutOwn {
-    own: BTreeMap<Protocol, BTreeSet<u16>>,
-}
-
-impl Resolver for WithoutOwn {
-    fn interface(&self, name: &str) -> Result<Vec<Address>, String> {
-        host::SystemResolver.interface(name)
-    }
-
-    fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {
-        host::SystemResolver.host(name)
-    }
-
-    fn file(&self, path: &str) -> Result<String, String> {
-        host::SystemResolver.file(path)
-    }
-
-    fn zone(&self, name: &str) -> Option<u32> {
-        host::SystemResolver.zone(name)
-    }
-
-    fn ports_in_use(&self, protocol: Protocol) -> Result<Vec<u16>, String> {
-        let mut ports = host::SystemResolver.ports_in_use(protocol)?;
-        let own = self.own.get(&protocol);
-        ports.retain(|port| !own.is_some_and(|own| own.contains(port)));
-        Ok(ports)
-    }
-
-    fn ephemeral_ports(&self) -> Result<(u16, u16), String> {
-        host::SystemResolver.ephemeral_ports()
+        let rows = self.list(&Selector::all(), ListOptions::default()).await?.endpoints;
+        Ok(WithoutOwn::new(rows.iter().map(|row| row.endpoint)))
     }
 }

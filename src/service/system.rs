@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::adoption::Adoption;
 use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
 use super::summary::Summary;
@@ -53,6 +54,7 @@ pub(super) fn start(
     config: &Config,
     plan: Plan,
     log_level: LevelHook,
+    adoption: Adoption,
     faults: StartFaults,
 ) -> io::Result<ServiceHandle> {
     #[cfg(not(feature = "fault-injection"))]
@@ -68,6 +70,7 @@ pub(super) fn start(
         ending: Arc::default(),
         events: Arc::new(EventHub::new(most_events)),
         restarts: Arc::default(),
+        unlogged: Arc::default(),
         #[cfg(feature = "fault-injection")]
         poisoned: Arc::new(faults.poisoned_chunk.into()),
         settings: Arc::new(tree::session_settings(config, &plan)),
@@ -99,7 +102,7 @@ pub(super) fn start(
         let (config, shared, settings) = (config.clone(), shared.clone(), settings.clone());
         move || {
             let _closed_whatever_happens = shared.events.close_on_drop();
-            match run(&config, &shared, outlets, &settings, inbox) {
+            match run(&config, &shared, adoption, outlets, &settings, inbox) {
                 Ok(summary) => drop(summary_sender.send(Some(summary))),
                 Err(error) => tracing::error!(%error, "the service cannot start"),
             }
@@ -122,6 +125,7 @@ pub(super) fn start(
 fn run(
     config: &Config,
     shared: &Shared,
+    adoption: Adoption,
     outlets: Outlets,
     settings: &watch::Receiver<LiveConfig>,
     mut inbox: mpsc::UnboundedReceiver<Command>,
@@ -129,7 +133,7 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
-        let mut tree = tree::start(config, shared, outlets);
+        let mut tree = tree::start(config, shared, adoption, outlets);
         let command = serve(&mut tree, shared, &mut inbox).await;
         let timeout = settings.borrow().config().shutdown.drain_timeout;
         drain(timeout, &mut tree, command, &mut inbox).await;

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
+use super::adoption::Adoption;
 use super::guardian::{Charges, Guardian};
 use super::handle::Shared;
 use super::planning::Plan;
@@ -21,6 +21,7 @@ use crate::actors::protocol::GroupRuntime;
 use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
 use crate::config::{self, Config, ListenSettings, LiveConfig};
+use crate::net::bind::Bound;
 use crate::net::datagram::DatagramRules;
 use crate::net::datagram_limits::DatagramLimits;
 use crate::net::source_guard::SourceGuard;
@@ -61,8 +62,13 @@ pub(super) struct Tree {
 }
 
 /// Starts every actor on this system. Must be called on it.
-pub(super) fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree {
-    let dropped = Arc::new(AtomicU64::new(0));
+pub(super) fn start(
+    config: &Config,
+    shared: &Shared,
+    adoption: Adoption,
+    outlets: Outlets,
+) -> Tree {
+    let dropped = Arc::clone(&shared.unlogged);
     let (failures, queue) = mpsc::channel(FAILURES);
     let (notices, noticed) = mpsc::channel(NOTICES);
     let (ended, ends) = mpsc::unbounded_channel();
@@ -91,10 +97,15 @@ pub(super) fn start(config: &Config, shared: &Shared, outlets: Outlets) -> Tree 
     let udp = Arc::new(DatagramLimits::new(&config.udp, Instant::now()));
     let runtime = runtimes(&udp, plan, outlets.layout.subscribe(), own_addresses);
     let settings = outlets.settings.subscribe();
+    let table = table(plan, adoption);
+    if let Some(counters) = shared.counters.first() {
+        // What is left out from the start: no worker will ever try it.
+        counters.bind_failed(FaultKind::FdLimit, table.endpoint_counts().quarantined);
+    }
     let setup = Setup {
         endpoints: plan.endpoints.clone(),
         groups: plan.endpoints.groups().iter().map(|it| Arc::new(runtime(&it.settings))).collect(),
-        table: table(plan),
+        table,
         meters: HashMap::new(),
         layout: outlets.layout,
         settings: outlets.settings,
@@ -164,14 +175,24 @@ fn somaxconn(plan: &Plan) -> u16 {
     u16::try_from(plan.limits.somaxconn).unwrap_or(u16::MAX).max(1)
 }
 
-/// The table of the plan: what does not fit into the fd budget is decided at once.
-fn table(plan: &Plan) -> ChunkTable<crate::net::bind::Bound> {
+/// The table of the plan: what does not fit into the fd budget is decided at once, and
+/// what is bound already is set aside for its endpoint.
+fn table(plan: &Plan, adoption: Adoption) -> ChunkTable<Bound> {
     let rollback = rollback_runs(&plan.endpoints);
     let total = plan.endpoints.len();
     let chunk_size = u32::try_from(plan.chunk_size).unwrap_or(u32::MAX);
     let mut table = ChunkTable::new(total, chunk_size, rollback);
     if plan.budget.listeners < total {
         table.quarantine_from(plan.budget.listeners, Fault::without_errno(FaultKind::FdLimit));
+    }
+    for (index, socket) in adoption.sockets {
+        let place = table.place(index);
+        if !table.is_left_out(place) {
+            table.reserve(place, socket.local_addr().port(), socket);
+        }
+    }
+    for (index, number) in adoption.numbers {
+        table.keep_number(table.place(index), number);
     }
     table
 }

@@ -6,9 +6,11 @@
 mod common;
 
 mod accept_faults;
+mod activation;
 mod bad_config;
 mod bad_specs;
 mod bind_faults;
+mod client_alone;
 mod config_commands;
 mod embedding;
 mod end_in_any_state;
@@ -20,6 +22,7 @@ mod layering;
 mod library;
 mod limits;
 mod listing;
+mod metrics;
 mod namespaces;
 mod on_bind_error;
 mod output;
