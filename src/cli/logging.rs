@@ -1,13 +1,21 @@
 //! Where log lines go and how they look.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Registry, fmt, reload};
 
+use super::journal::{self, Journal};
 use super::outlet::Outlet;
 use ipcow::config::{Log, LogFormat, LogLevel};
+
+/// This program's log.
+pub(crate) struct Logging {
+    pub(crate) level: Level,
+    /// Where lines go, if it is not stderr.
+    pub(crate) journal: Option<Journal>,
+}
 
 /// The level of the log, which may change.
 #[derive(Debug, Clone)]
@@ -21,16 +29,27 @@ impl Level {
     }
 }
 
-/// Sends this program's log lines to `stderr`.
-pub(crate) fn init(log: &Log, stderr: Outlet, colour: bool) -> Level {
+/// Sends this program's log lines to `stderr`, or to the journal.
+///
+/// # Errors
+/// That the journal is asked for and cannot be had.
+pub(crate) fn init(log: &Log, instance: &str, stderr: Outlet, colour: bool) -> io::Result<Logging> {
+    let journal = match log.format {
+        LogFormat::Journald => Some(Journal::open(instance)?),
+        // A journal that is gone by now is no reason to serve nothing.
+        LogFormat::Auto if journal::is_stderr_of_journal() => Journal::open(instance).ok(),
+        LogFormat::Auto | LogFormat::Pretty | LogFormat::Json => None,
+    };
     let pretty = match log.format {
-        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Pretty => true,
-        LogFormat::Json => false,
+        LogFormat::Json | LogFormat::Journald => false,
     };
     let (level, handle) = reload::Layer::new(filter(log.level));
     let (lines, log) = (fmt::layer().with_writer(stderr), Registry::default().with(level));
-    let set = if pretty {
+    let set = if let Some(journal) = &journal {
+        log.with(journal.clone()).try_init()
+    } else if pretty {
         log.with(lines.with_ansi(colour).with_target(false)).try_init()
     } else {
         log.with(lines.json().flatten_event(true)).try_init()
@@ -38,7 +57,7 @@ pub(crate) fn init(log: &Log, stderr: Outlet, colour: bool) -> Level {
     // Only one logger a process: the one that is there already is kept.
     drop(set);
     std::panic::set_hook(Box::new(log_panic));
-    Level(handle)
+    Ok(Logging { level: Level(handle), journal })
 }
 
 const fn filter(level: LogLevel) -> LevelFilter {

@@ -10,6 +10,7 @@ mod config_show;
 mod control_path;
 mod diagnostics;
 mod exit;
+mod journal;
 mod json;
 mod logging;
 mod man;
@@ -19,6 +20,7 @@ mod progress;
 mod report;
 mod screen;
 mod serve;
+mod service_manager;
 
 use std::io::{self, IsTerminal};
 
