@@ -1,7 +1,6 @@
 //! What the service gives to each of its workers. Crosses threads, and holds
 //! nothing that belongs to one of them.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -15,7 +14,7 @@ use super::link::Link;
 use super::protocol::{ActorEnded, SessionAccepted, SessionFailed};
 use super::roster::Roster;
 use super::supervisor::Supervisor;
-use crate::config::{self, Config, LogLevel};
+use crate::config::{self, Config};
 use crate::net::stream_options::StreamOptions;
 use crate::spec::Address;
 use crate::supervision::{DropReason, SessionGauge, SessionLimits, WorkerCounters};
@@ -48,24 +47,6 @@ pub(crate) struct WorkerShare {
     /// The chunk that nobody survives opening; 0 = none.
     #[cfg(feature = "fault-injection")]
     pub(crate) poisoned: Arc<AtomicU32>,
-}
-
-/// Who follows `log.level`, if anybody does: a service has no log of its own.
-#[derive(Clone, Default)]
-pub(crate) struct LevelHook(pub(crate) Option<Arc<dyn Fn(LogLevel) + Send + Sync>>);
-
-impl LevelHook {
-    pub(crate) fn tell(&self, level: LogLevel) {
-        if let Some(hook) = &self.0 {
-            hook(level);
-        }
-    }
-}
-
-impl fmt::Debug for LevelHook {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_tuple("LevelHook").field(&self.0.is_some()).finish()
-    }
 }
 
 /// What all sessions and listeners of a service have in common.

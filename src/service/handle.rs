@@ -13,12 +13,13 @@ use super::system::Command;
 use crate::actors::admission::Admission;
 use crate::actors::error_log::ErrorLog;
 use crate::actors::event_hub::{EventHub, Events};
+use crate::actors::handlers::Handlers;
 use crate::actors::link::Link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::protocol::SessionAccepted;
 use crate::actors::roster::Roster;
-use crate::actors::share::{FirstDrops, LevelHook, SessionSettings};
+use crate::actors::share::{FirstDrops, SessionSettings};
 use crate::actors::supervisor::Supervisor;
 use crate::config::LiveConfig;
 use crate::plan::endpoints::PlanEndpoints;
@@ -80,8 +81,8 @@ pub(super) struct Shared {
     pub(super) started: Instant,
     /// Counts the marks of an operator.
     pub(super) run: Arc<AtomicU64>,
-    /// Who follows `log.level`.
-    pub(super) log_level: LevelHook,
+    /// What an embedder brought along.
+    pub(super) handlers: Arc<Handlers>,
     /// The first number of the next ports of the kernel's choice that are added.
     pub(super) ordinals: Arc<AtomicU32>,
 }

@@ -14,11 +14,11 @@ use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 use crate::actors::event_hub::EventHub;
+use crate::actors::handlers::Handlers;
 use crate::actors::link::link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::roster::Roster;
-use crate::actors::share::LevelHook;
 use crate::actors::spread;
 use crate::config::{Config, LiveConfig};
 use crate::supervision::{Totals, WorkerCounters};
@@ -53,8 +53,7 @@ pub(super) struct StartFaults {
 pub(super) fn start(
     config: &Config,
     plan: Plan,
-    log_level: LevelHook,
-    adoption: Adoption,
+    (handlers, adoption): (Handlers, Adoption),
     faults: StartFaults,
 ) -> io::Result<ServiceHandle> {
     #[cfg(not(feature = "fault-injection"))]
@@ -79,7 +78,7 @@ pub(super) fn start(
         counters: (0..workers).map(|_| counters()).collect(),
         started: Instant::now(),
         run: Arc::default(),
-        log_level,
+        handlers: Arc::new(handlers),
         ordinals: Arc::new((1 << 31).into()),
         plan: Arc::new(plan),
     };
@@ -89,7 +88,7 @@ pub(super) fn start(
     let (supervisor_target, supervisor) = link();
     let (error_log_target, error_log) = link();
     let (layout_sender, layout) = watch::channel(shared.plan.endpoints.clone());
-    let live = LiveConfig::new(config.clone(), shared.log_level.0.is_some());
+    let live = LiveConfig::new(config.clone(), shared.handlers.log_level.0.is_some());
     let (settings_sender, settings) = watch::channel(live);
     let outlets = Outlets {
         ready: ready_sender,

@@ -16,18 +16,19 @@ use super::planning::Plan;
 use crate::actors::admission::Admission;
 use crate::actors::desk::{Desk, Setup, rollback_runs};
 use crate::actors::error_log::{Book, ErrorLog};
+use crate::actors::handlers::Handlers;
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::GroupRuntime;
 use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
-use crate::config::{self, Config, ListenSettings, LiveConfig};
+use crate::config::{self, Config, LiveConfig};
 use crate::net::bind::Bound;
 use crate::net::datagram::DatagramRules;
 use crate::net::datagram_limits::DatagramLimits;
 use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
 use crate::net::terminator::Terminator;
-use crate::plan::endpoints::PlanEndpoints;
+use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::plan::resources::{Demand, FdBudget};
 use crate::supervision::{ChunkTable, Fault, FaultKind, Ready, WorkerCounters};
@@ -94,8 +95,9 @@ pub(super) fn start(
     };
     let plan = &shared.plan;
     let (routes, own_addresses) = watch::channel(LocalRoutes::read().ok());
+    let handlers = &shared.handlers;
     let udp = Arc::new(DatagramLimits::new(&config.udp, Instant::now()));
-    let runtime = runtimes(&udp, plan, outlets.layout.subscribe(), own_addresses);
+    let runtime = runtimes(&udp, plan, handlers, outlets.layout.subscribe(), own_addresses);
     let settings = outlets.settings.subscribe();
     let table = table(plan, adoption);
     if let Some(counters) = shared.counters.first() {
@@ -104,15 +106,15 @@ pub(super) fn start(
     }
     let setup = Setup {
         endpoints: plan.endpoints.clone(),
-        groups: plan.endpoints.groups().iter().map(|it| Arc::new(runtime(&it.settings))).collect(),
+        groups: plan.endpoints.groups().iter().map(|group| Arc::new(runtime(group))).collect(),
         table,
         meters: HashMap::new(),
         layout: outlets.layout,
         settings: outlets.settings,
         udp,
-        log_level: shared.log_level.clone(),
         budget: Box::new(budget(plan)),
         runtime: Box::new(runtime),
+        handlers: Arc::clone(handlers),
         receive_buffer: config.udp.receive_buffer_bytes,
         wait: config.coverage.wait,
         started: shared.started,
@@ -147,12 +149,16 @@ pub(super) fn start(
 fn runtimes(
     udp: &Arc<DatagramLimits>,
     plan: &Plan,
+    handlers: &Arc<Handlers>,
     layout: Layout,
     routes: Routes,
-) -> impl Fn(&Arc<ListenSettings>) -> GroupRuntime + use<> {
+) -> impl Fn(&PlannedGroup) -> GroupRuntime + use<> {
     let (limits, longest) = (Arc::clone(udp), somaxconn(plan));
-    move |settings| GroupRuntime {
+    let (handlers, session_ids) = (Arc::clone(handlers), Arc::default());
+    move |PlannedGroup { name, settings, .. }| GroupRuntime {
+        name: name.clone(),
         settings: Arc::clone(settings),
+        sessions: handlers.own_sessions(name, &session_ids),
         terminator: Terminator::new(&settings.termination),
         backlog: settings.backlog.unwrap_or(longest),
         datagrams: DatagramRules {

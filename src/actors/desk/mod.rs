@@ -26,13 +26,14 @@ use tokio::sync::{mpsc, watch};
 
 use super::error_log::ErrorLog;
 use super::event_hub::EventHub;
+use super::handlers::Handlers;
 use super::link::Link;
 use super::protocol::{GroupRuntime, Notice};
-use super::share::{LevelHook, WorkerShare};
-use crate::config::{Limits, ListenSettings, LiveConfig};
+use super::share::WorkerShare;
+use crate::config::{Limits, LiveConfig};
 use crate::net::bind::Bound;
 use crate::net::datagram_limits::DatagramLimits;
-use crate::plan::endpoints::PlanEndpoints;
+use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::LocalRoutes;
 use crate::plan::resources::{Demand, FdBudget};
 use crate::spec::Endpoint;
@@ -80,8 +81,8 @@ pub(super) enum Part {
     Worker(WorkerId),
 }
 
-/// Makes what the endpoints of a group with these settings share.
-pub(crate) type MakeRuntime = Box<dyn Fn(&Arc<ListenSettings>) -> GroupRuntime>;
+/// Makes what the endpoints of a group share.
+pub(crate) type MakeRuntime = Box<dyn Fn(&PlannedGroup) -> GroupRuntime>;
 
 /// Divides the descriptors of the process for so many endpoints.
 pub(crate) type DivideDescriptors = Box<dyn Fn(Demand, &Limits) -> FdBudget>;
@@ -98,13 +99,13 @@ pub(crate) struct Setup {
     pub(crate) settings: watch::Sender<LiveConfig>,
     /// `[udp]`, as the listeners look at it.
     pub(crate) udp: Arc<DatagramLimits>,
-    pub(crate) log_level: LevelHook,
     /// What is served now, for whoever else has to know.
     pub(crate) layout: watch::Sender<PlanEndpoints>,
     /// How the descriptors are divided for so many endpoints.
     pub(crate) budget: DivideDescriptors,
-    /// What the endpoints of a group with these settings share.
     pub(crate) runtime: MakeRuntime,
+    /// What an embedder brought along.
+    pub(crate) handlers: Arc<Handlers>,
     /// `SO_RCVBUF` of UDP sockets; `None` = the kernel's default.
     pub(crate) receive_buffer: Option<u32>,
     /// How long `ready` waits for undecided endpoints; `None` = until all are.

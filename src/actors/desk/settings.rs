@@ -43,7 +43,7 @@ impl Desk {
         let (before, now) = (before.config(), settings.config());
         self.setup.udp.follow(&now.udp);
         if before.log.level != now.log.level {
-            self.setup.log_level.tell(now.log.level);
+            self.setup.handlers.log_level.tell(now.log.level);
         }
         if let Some(share) = self.setup.shares.first() {
             share.settings.follow(now);

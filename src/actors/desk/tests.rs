@@ -45,7 +45,6 @@ fn desk(now: Instant) -> Desk {
         meters: HashMap::new(),
         settings: watch::channel(LiveConfig::new(config.clone(), false)).0,
         udp: Arc::new(DatagramLimits::new(&config.udp, now)),
-        log_level: LevelHook::default(),
         layout: watch::channel(endpoints.clone()).0,
         budget: Box::new(|demand, _limits| FdBudget {
             needed: 0,
@@ -54,7 +53,8 @@ fn desk(now: Instant) -> Desk {
             sessions: 1,
             reserve: 0,
         }),
-        runtime: Box::new(|_settings| unreachable!("the plan stays as it is")),
+        runtime: Box::new(|_group| unreachable!("the plan stays as it is")),
+        handlers: Arc::default(),
         receive_buffer: None,
         wait: None,
         started: now,

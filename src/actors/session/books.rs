@@ -64,6 +64,7 @@ impl Books {
 impl Drop for Books {
     fn drop(&mut self) {
         let panic = self.local.session_panic.take();
+        let error = self.local.session_error.take();
         let (reason, fault) = self.verdict(panic.is_some());
         self.local.share.counters.session_ended(reason);
         self.local.share.gauge.leave();
@@ -71,12 +72,8 @@ impl Drop for Books {
         self.shared.meter.session_ended();
         drop(self.shared.source.take());
         if let Some(fault) = fault {
-            let failed = SessionFailed {
-                endpoint: self.endpoint,
-                peer: Some(self.shared.peer),
-                fault,
-                panic,
-            };
+            let (endpoint, peer) = (self.endpoint, Some(self.shared.peer));
+            let failed = SessionFailed { endpoint, peer, fault, panic, error };
             self.local.report_session(failed);
         }
         self.local.leave_session(self.key);
