@@ -34,6 +34,10 @@ pub enum Origin {
     Exclude,
     /// A `--workers N` argument.
     Workers,
+    /// A `--control PATH` argument.
+    Control,
+    /// A `--admin ADDR` argument.
+    Admin,
     /// What a running service was given.
     Given,
     /// What an operator sets while it runs.
@@ -48,7 +52,8 @@ impl Origin {
             Self::BuiltIn | Self::File(_) | Self::Environment(_) | Self::Given | Self::Live => {
                 false
             }
-            Self::Set | Self::Spec | Self::Exclude | Self::Workers => true,
+            Self::Set | Self::Spec | Self::Exclude => true,
+            Self::Workers | Self::Control | Self::Admin => true,
         }
     }
 }
@@ -63,6 +68,8 @@ impl fmt::Display for Origin {
             Self::Spec => out.write_str("SPEC argument"),
             Self::Exclude => out.write_str("--exclude"),
             Self::Workers => out.write_str("--workers"),
+            Self::Control => out.write_str("--control"),
+            Self::Admin => out.write_str("--admin"),
             Self::Given => out.write_str("the configuration"),
             Self::Live => out.write_str("set live"),
         }
@@ -169,7 +176,7 @@ impl fmt::Display for Fault {
             (Origin::File(_) | Origin::BuiltIn, line) if line > 0 => {
                 write!(out, "{}:{line}:{}: {}", self.origin, self.column, self.message)?;
             }
-            (Origin::Set | Origin::Spec | Origin::Exclude | Origin::Workers, _) => {
+            (origin, _) if origin.is_argument() => {
                 write!(out, "{} {}: {}", self.origin, quoted(&self.source), self.message)?;
             }
             // Nobody typed a document: the message names the key.

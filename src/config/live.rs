@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::assign::{read_text, unknown_path};
 use super::effective::{EffectiveValue, effective_value};
 use super::fault::{ConfigErrors, Document, Fault, Faults, Origin, short};
-use super::layer::{Layer, Rank, Setting};
-use super::load::{BUILT_IN, between_keys, merge};
+use super::layer::{self, Layer, Rank, Setting};
+use super::load::{BUILT_IN, backoffs, merge};
 use super::model::{Config, Coverage, Log, Udp};
 use super::schema::{self, Key, LISTEN, LISTEN_DEFAULTS};
 use super::text::{self, Place, not_built};
@@ -235,9 +235,9 @@ fn overlay(base: &Config, set: &[Setting]) -> Result<Config, ConfigErrors> {
     let given = Document::new(Origin::Given, "");
     let written = |(key, kind)| Setting::new(key, kind, &given, 0..0);
     let settings = values::kinds(base).map(written).collect();
-    let layer = |settings| Layer { rank: Rank::Whole, settings, groups: None };
-    let layers = vec![built_in, layer(settings), layer(set.to_vec())];
-    between_keys(&layers, &mut faults);
+    let whole = |settings| Layer { rank: Rank::Whole, settings, groups: None };
+    let layers = vec![built_in, whole(settings), whole(set.to_vec())];
+    backoffs(&layer::places(&layers), &mut faults);
     faults.into_result()?;
     let typed = merge(layers).and_then(|merged| typed::config(&merged, &[], Vec::new()));
     let misread = |error: ConfigError| {

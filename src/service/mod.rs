@@ -16,6 +16,8 @@ mod inject;
 mod joins;
 mod operations;
 mod own_ports;
+mod pages;
+mod present_plan;
 mod replanning;
 mod settings;
 mod system;
@@ -30,6 +32,7 @@ pub use builder::{Service, ServiceBuilder, StartError};
 pub use changes::{Changed, SuspendOptions};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use operations::{ListOptions, OperationError};
+pub use pages::Pages;
 pub use summary::Summary;
 
 pub use crate::actors::desk::Event;
