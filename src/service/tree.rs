@@ -28,9 +28,10 @@ use crate::net::datagram_limits::DatagramLimits;
 use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
 use crate::net::terminator::Terminator;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::{LocalRoutes, Reach};
-use crate::plan::resources::{Demand, FdBudget};
+use crate::plan::resources::FdBudget;
 use crate::supervision::{ChunkTable, Fault, FaultKind, Ready, WorkerCounters};
 
 /// Most session failures that wait to be logged; more are counted as dropped.
@@ -171,7 +172,7 @@ fn runtimes(
 }
 
 /// Divides the descriptors for a plan of other size or with other limits.
-fn budget(plan: &Plan) -> impl Fn(Demand, &config::Limits) -> FdBudget + use<> {
+fn budget(plan: &Plan) -> impl Fn(&Demand, &config::Limits) -> FdBudget + use<> {
     let (host, workers) = (plan.limits.clone(), plan.workers.workers);
     move |demand, limits| FdBudget::divide(&host, demand, workers, limits)
 }

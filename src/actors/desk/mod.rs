@@ -9,6 +9,7 @@ mod crash;
 mod dispatch;
 mod drain;
 mod listing;
+mod members;
 mod operate;
 mod replan;
 mod reports;
@@ -33,9 +34,10 @@ use super::share::WorkerShare;
 use crate::config::{Limits, LiveConfig};
 use crate::net::bind::Bound;
 use crate::net::datagram_limits::DatagramLimits;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::LocalRoutes;
-use crate::plan::resources::{Demand, FdBudget};
+use crate::plan::resources::FdBudget;
 use crate::spec::Endpoint;
 use crate::supervision::{
     Board, ChunkId, ChunkTable, DrainReport, Meters, Place, Ready, RestartCounters, Restarts,
@@ -85,7 +87,7 @@ pub(super) enum Part {
 pub(crate) type MakeRuntime = Box<dyn Fn(&PlannedGroup) -> GroupRuntime>;
 
 /// Divides the descriptors of the process for so many endpoints.
-pub(crate) type DivideDescriptors = Box<dyn Fn(Demand, &Limits) -> FdBudget>;
+pub(crate) type DivideDescriptors = Box<dyn Fn(&Demand, &Limits) -> FdBudget>;
 
 /// Everything that a desk is made of.
 pub(crate) struct Setup {
@@ -184,6 +186,7 @@ impl Desk {
                 None => Some(now),
             };
         }
+        self.setup.table.worker_came();
     }
 
     /// A Supervisor begins: what its predecessor was about to do when it died
@@ -198,6 +201,7 @@ impl Desk {
             }
         }
         self.repeat_orders();
+        self.share_out_again();
         self.addresses_changed();
     }
 

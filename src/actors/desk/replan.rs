@@ -12,9 +12,9 @@ use std::time::Instant;
 use super::Desk;
 use crate::actors::protocol::{GroupRuntime, NewPlan, NotReplanned, Replan};
 use crate::config::{Followed, OnBindError};
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlanError, PlannedGroup};
-use crate::plan::resources::Demand;
-use crate::spec::{Endpoint, Protocol, compress};
+use crate::spec::{Endpoint, compress};
 use crate::supervision::{Place, PlanDiff};
 
 /// Longest list of endpoints in a diff. Unit: characters.
@@ -31,6 +31,8 @@ struct Comparison {
     closed: Vec<(Place, Endpoint)>,
     /// Endpoints whose settings changed.
     reopened: Vec<(Place, Endpoint)>,
+    /// Those of them that other sockets shall serve.
+    rebound: HashSet<Place>,
     kept: u64,
     demand: Demand,
 }
@@ -40,7 +42,7 @@ pub(super) struct Live {
     /// Its index in the present plan.
     index: u64,
     /// Its group there.
-    group: usize,
+    pub(super) group: usize,
     pub(super) endpoint: Endpoint,
     place: Place,
 }
@@ -89,7 +91,7 @@ impl Desk {
         let limits = &next.config().limits;
         let comparison =
             self.compare(order.what, limits.max_endpoints).map_err(NotReplanned::Plan)?;
-        let budget = (self.setup.budget)(comparison.demand, limits);
+        let budget = (self.setup.budget)(&comparison.demand, limits);
         let total = comparison.kept + comparison.opened.len() as u64;
         if budget.listeners < total {
             return Err(NotReplanned::FdLimit { needed: budget.needed, have: budget.have });
@@ -116,33 +118,37 @@ impl Desk {
             opened: Vec::new(),
             closed: Vec::new(),
             reopened: Vec::new(),
+            rebound: HashSet::new(),
             kept: 0,
-            demand: Demand { tcp: 0, udp: 0 },
+            demand: Demand::default(),
             plan: groups.plan.clone(),
         };
-        let mut claimed = HashSet::new();
+        let (mut claimed, workers) = (HashSet::new(), self.slots.len() as u64);
         for Live { index, group, endpoint, place } in live {
             let Some((new, home)) = groups.home(group, &endpoint) else {
                 found.closed.push((place, endpoint));
                 continue;
             };
-            found.count(&endpoint);
+            found.demand.add(endpoint.protocol, 1, &new.settings, workers);
             found.kept += 1;
             claimed.insert(endpoint);
             if let Some(cell) = usize::try_from(index).ok().and_then(|at| found.homes.get_mut(at)) {
                 *cell = Some(home);
             }
-            let otherwise = |old: &PlannedGroup| {
+            let otherwise = |old: &&PlannedGroup| {
                 old.settings != new.settings || self.setup.handlers.tell_apart(&old.name, &new.name)
             };
-            if old.groups().get(group).is_some_and(otherwise) {
+            if let Some(before) = old.groups().get(group).filter(otherwise) {
                 found.reopened.push((place, endpoint));
+                if before.settings.reuse_port != new.settings.reuse_port {
+                    found.rebound.insert(place);
+                }
             }
         }
         for group in groups.fresh() {
             for (index, endpoint) in (group.first..).zip(&group.set) {
                 if claimed.insert(endpoint) {
-                    found.count(&endpoint);
+                    found.demand.add(endpoint.protocol, 1, &group.settings, workers);
                     found.opened.push(index);
                 }
             }
@@ -207,7 +213,7 @@ impl Desk {
         self.configured = new.configured;
         self.setup.layout.send_replace(new.plan);
         for (place, _) in &new.reopened {
-            self.setup.table.reopen(*place, now);
+            self.setup.table.reopen(*place, new.rebound.contains(place), now);
         }
         self.setup.table.add(&new.opened);
     }
@@ -224,13 +230,6 @@ impl Desk {
 }
 
 impl Comparison {
-    const fn count(&mut self, endpoint: &Endpoint) {
-        match endpoint.protocol {
-            Protocol::Tcp => self.demand.tcp += 1,
-            Protocol::Udp => self.demand.udp += 1,
-        }
-    }
-
     fn diff(&self) -> PlanDiff {
         let named = |places: &[(Place, Endpoint)]| {
             compress(places.iter().map(|(_, endpoint)| *endpoint), NAMED)

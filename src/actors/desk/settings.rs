@@ -10,8 +10,7 @@ use tokio::sync::mpsc;
 use super::Desk;
 use crate::actors::protocol::{ChangeSettings, SettingsRefused};
 use crate::config::{Config, LiveConfig, OnLimit, SettingChange};
-use crate::plan::resources::Demand;
-use crate::spec::Protocol;
+use crate::plan::demand::Demand;
 use crate::supervision::{Coverage, RestartPolicy};
 
 /// Longest wait for threads to count their sessions; one that hangs does it when it
@@ -51,7 +50,7 @@ impl Desk {
             share.admission.limit_sources(now.limits.max_sessions_per_source);
         }
         if before.limits != now.limits {
-            self.limit_sessions((self.setup.budget)(self.demand(), &now.limits).sessions);
+            self.limit_sessions((self.setup.budget)(&self.demand(), &now.limits).sessions);
             if now.limits.on_limit == OnLimit::Close {
                 self.on_threads(|_| true, |local| local.look_again());
             }
@@ -92,11 +91,11 @@ impl Desk {
 
     /// How many endpoints are served, or shall be.
     fn demand(&self) -> Demand {
-        let mut demand = Demand { tcp: 0, udp: 0 };
+        let (mut demand, workers) = (Demand::default(), self.setup.shares.len() as u64);
+        let groups = self.setup.endpoints.groups();
         for live in self.live() {
-            match live.endpoint.protocol {
-                Protocol::Tcp => demand.tcp += 1,
-                Protocol::Udp => demand.udp += 1,
+            if let Some(group) = groups.get(live.group) {
+                demand.add(live.endpoint.protocol, 1, &group.settings, workers);
             }
         }
         demand

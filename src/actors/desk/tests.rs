@@ -49,7 +49,7 @@ fn desk(now: Instant) -> Desk {
         budget: Box::new(|demand, _limits| FdBudget {
             needed: 0,
             have: 0,
-            listeners: demand.tcp + demand.udp,
+            listeners: demand.endpoints(),
             sessions: 1,
             reserve: 0,
         }),
