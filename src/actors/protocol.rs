@@ -11,9 +11,9 @@ use actix::{Addr, ArbiterHandle, Message};
 
 pub use operations::Sessions;
 pub(crate) use operations::{
-    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, DescribeStatus, Draining,
-    EndpointSlice, GroupConnections, ListChunks, ListEndpoints, ListenersClosed, NewPlan,
-    NotReplanned, Replan, Touch,
+    AwaitClosed, Change, ChangeEndpoints, ChangeSettings, ChangeSlice, CountSources, CutSession,
+    DescribeStatus, Draining, EndpointSlice, GroupConnections, ListChunks, ListEndpoints,
+    ListenersClosed, LookAgain, NewPlan, NotReplanned, Replan, SettingsRefused, Touch,
 };
 
 use super::session::{Accepted, OwnSessions, Served};

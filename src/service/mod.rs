@@ -19,6 +19,7 @@ mod own_ports;
 mod pages;
 mod present_plan;
 mod replanning;
+mod settings;
 mod system;
 mod tree;
 

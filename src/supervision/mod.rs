@@ -38,7 +38,7 @@ pub use end_reason::{EndReason, SessionEnd};
 pub use error_groups::{ErrorGroup, ErrorScope, group_failures};
 pub use event::{
     ChunkChange, EndpointBatch, EndpointChange, EndpointFailures, Event, Limit, Occurrence, Order,
-    Outlook, PartKind, Replanning, SettingChange, SettingValue,
+    Outlook, PartKind, Replanning,
 };
 pub use failure::{Fault, FaultClass, FaultKind};
 pub use intensity::{Charge, RestartPolicy, Restarts};

@@ -39,6 +39,7 @@ mod running_listeners;
 mod sandbox;
 mod serve_events;
 mod service_manager;
+mod settings;
 mod shutdown;
 mod sources;
 mod spread;

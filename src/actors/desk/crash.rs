@@ -15,8 +15,9 @@ use crate::supervision::{
 
 impl Desk {
     pub(super) fn charge(&mut self, part: Part, now: Instant) -> Charge {
+        let policy = self.restart_policy();
         let restarts = self.crashes.entry(part).or_default();
-        restarts.charge(&self.setup.policy, now, fastrand::f64())
+        restarts.charge(&policy, now, fastrand::f64())
     }
 
     pub(crate) fn listener_crashed(&mut self, crashed: ListenerCrashed, now: Instant) {

@@ -109,7 +109,7 @@ impl Desk {
     fn standing(&self, place: Place, fault: Fault, now: Instant) -> Option<Charge> {
         let restarts = self.crashes.get(&Part::Endpoint(place))?;
         let failed = fault.kind == FaultKind::Listener;
-        failed.then(|| restarts.standing(&self.setup.policy, now, fastrand::f64()))
+        failed.then(|| restarts.standing(&self.restart_policy(), now, fastrand::f64()))
     }
 
     /// Puts a chunk's new failures to the error log; after a while, when its

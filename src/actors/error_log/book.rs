@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::actors::event_hub::{EventHub, lines};
 use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, SessionFailed};
+use crate::config::LiveConfig;
 use crate::spec::Endpoint;
 use crate::supervision::{
     EndpointFailures, ErrorGroup, ErrorReport, Event, Fault, FaultClass, FaultKind, LineBudget,
@@ -23,7 +24,8 @@ const LINES_A_SECOND: u32 = 20;
 
 /// What the error log knows.
 pub(crate) struct Book {
-    policy: RetryPolicy,
+    /// The configuration in force: `[retry]` of it.
+    settings: watch::Receiver<LiveConfig>,
     by_kind: BTreeMap<FaultKind, u64>,
     logged: u64,
     /// Session failures that did not fit into the queue.
@@ -59,14 +61,14 @@ struct Connections {
 
 impl Book {
     pub(crate) fn new(
-        policy: RetryPolicy,
+        settings: watch::Receiver<LiveConfig>,
         queue: mpsc::Receiver<SessionFailed>,
         notices: mpsc::Receiver<Event>,
         events: Arc<EventHub>,
         dropped: Arc<AtomicU64>,
     ) -> Self {
         Self {
-            policy,
+            settings,
             by_kind: BTreeMap::new(),
             logged: 0,
             dropped,
@@ -87,13 +89,14 @@ impl Book {
         chance: f64,
         now: Instant,
     ) -> FailuresJudged {
+        let policy = RetryPolicy::new(self.settings.borrow().config().retry.clone());
         let mut groups: BTreeMap<(Fault, Outlook), Vec<Endpoint>> = BTreeMap::new();
         let mut verdicts = Vec::with_capacity(order.failures.len());
         for Failure { place, endpoint, fault, attempts, charge } in &order.failures {
             self.count(fault.kind);
             // One draw for the batch: what failed together is retried together.
             let verdict =
-                charge.map_or_else(|| self.policy.judge(*fault, *attempts, chance), Verdict::from);
+                charge.map_or_else(|| policy.judge(*fault, *attempts, chance), Verdict::from);
             groups.entry((*fault, verdict.into())).or_default().push(*endpoint);
             verdicts.push((*place, verdict));
         }
