@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::policy::OwnPolicy;
 use super::session::{OwnSessions, StartSession};
+use crate::config::LogLevel;
 use crate::net::datagram::DatagramHandler;
 
 /// What an embedder brought along.
@@ -17,6 +18,25 @@ pub(crate) struct Handlers {
     /// Who is asked what becomes of failed endpoints.
     pub(crate) policy: Option<OwnPolicy>,
     pub(crate) datagrams: ByGroup<dyn DatagramHandler>,
+    pub(crate) log_level: LevelHook,
+}
+
+/// Who follows `log.level`, if anybody does: a service has no log of its own.
+#[derive(Clone, Default)]
+pub(crate) struct LevelHook(pub(crate) Option<Arc<dyn Fn(LogLevel) + Send + Sync>>);
+
+impl LevelHook {
+    pub(crate) fn tell(&self, level: LogLevel) {
+        if let Some(hook) = &self.0 {
+            hook(level);
+        }
+    }
+}
+
+impl fmt::Debug for LevelHook {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("LevelHook").field(&self.0.is_some()).finish()
+    }
 }
 
 /// One for all groups, or for some.

@@ -18,6 +18,7 @@ pub(crate) mod poison;
 pub(crate) mod policy;
 pub(crate) mod protocol;
 pub(crate) mod roster;
+mod serving;
 pub(crate) mod session;
 pub(crate) mod share;
 pub(crate) mod spread;

@@ -11,9 +11,9 @@ use actix::{Addr, ArbiterHandle, Message};
 
 pub use operations::Sessions;
 pub(crate) use operations::{
-    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, DescribeStatus, Draining,
-    EndpointSlice, GroupConnections, ListChunks, ListEndpoints, ListenersClosed, NewPlan,
-    NotReplanned, Replan, Touch,
+    AwaitClosed, Change, ChangeEndpoints, ChangeSettings, ChangeSlice, CountSources, CutSession,
+    DescribeStatus, Draining, EndpointSlice, GroupConnections, ListChunks, ListEndpoints,
+    ListenersClosed, LookAgain, NewPlan, NotReplanned, Replan, SettingsRefused, Touch,
 };
 
 use super::session::{Accepted, OwnSessions, Served};
@@ -110,6 +110,15 @@ pub(crate) struct HeartBeaten {
 pub(crate) struct AssignChunk {
     pub(crate) lease: Lease,
     pub(crate) orders: Vec<OpenOrder>,
+}
+
+/// Command, Supervisor → thread: serve this further socket of an endpoint, which
+/// another worker has opened, under this sub-lease.
+#[derive(Debug)]
+pub(crate) struct ServeMember {
+    pub(crate) lease: Lease,
+    pub(crate) order: OpenOrder,
+    pub(crate) socket: Bound,
 }
 
 /// Event, Worker → Supervisor: every endpoint of the order listens.

@@ -26,9 +26,7 @@ use crate::actors::protocol::{
 };
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
-use crate::supervision::{
-    Charge, DrainReport, ErrorReport, Event, RestartPolicy, Restarts, WorkerId,
-};
+use crate::supervision::{Charge, DrainReport, ErrorReport, Event, Restarts, WorkerId};
 
 /// Pause before a thread that the system refused is asked for again, and the
 /// longest one before a Supervisor or ErrorLog that keeps dying comes back.
@@ -67,7 +65,6 @@ pub(super) struct Charges {
     pub(super) ends: mpsc::UnboundedReceiver<ActorEnded>,
     /// Workers whose threads have ended.
     pub(super) replace: mpsc::UnboundedReceiver<WorkerId>,
-    pub(super) policy: RestartPolicy,
     pub(super) workers: usize,
 }
 
@@ -259,8 +256,9 @@ impl Guardian {
 
     /// It comes back, however often it dies: without it nothing is supervised.
     fn role_ended(&mut self, role: Role, ended: Ended) {
+        let policy = self.charges.desk.borrow().restart_policy();
         let crashes = &mut self.crashes[role as usize];
-        let charge = crashes.charge(&self.charges.policy, Instant::now(), fastrand::f64());
+        let charge = crashes.charge(&policy, Instant::now(), fastrand::f64());
         let after = match charge {
             Charge::Restart { after } => after.min(AGAIN),
             Charge::Exhausted { .. } => {

@@ -24,7 +24,7 @@ use crate::actors::protocol::SessionAccepted;
 use crate::actors::roster::Roster;
 use crate::actors::share::{FirstDrops, SessionSettings};
 use crate::actors::supervisor::Supervisor;
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::supervision::{
     Board, ChunkCounts, EndpointCounts, Event, Load, Phase, Ready, RestartCounters, RestartCounts,
@@ -114,8 +114,6 @@ pub(super) struct Shared {
     pub(super) started: Instant,
     /// Counts the marks of an operator.
     pub(super) run: Arc<AtomicU64>,
-    /// As the service was started.
-    pub(super) config: Arc<Config>,
     /// What an embedder brought along.
     pub(super) handlers: Arc<Handlers>,
     /// The failure that ends the service, if an embedder's policy says so.
@@ -133,6 +131,8 @@ pub struct ServiceHandle {
     pub(super) error_log: Link<ErrorLog>,
     /// What is served now.
     pub(super) layout: watch::Receiver<PlanEndpoints>,
+    /// The configuration in force.
+    pub(super) settings: watch::Receiver<LiveConfig>,
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) ready: watch::Receiver<Option<Ready>>,
     pub(super) summary: watch::Receiver<Option<Summary>>,

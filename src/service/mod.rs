@@ -21,6 +21,7 @@ mod pages;
 mod present_plan;
 mod replanning;
 mod run;
+mod settings;
 mod system;
 mod tree;
 

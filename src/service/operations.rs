@@ -16,6 +16,7 @@ use super::pages::Pages;
 use crate::actors::protocol::{
     DescribeStatus, GroupConnections, ListChunks, ListEndpoints, ReportErrors, Touch,
 };
+use crate::config::ConfigErrors;
 use crate::net::host;
 use crate::plan::endpoints::PlanError;
 use crate::plan::facts::{BoundSocket, Holder};
@@ -52,6 +53,13 @@ pub enum OperationError {
         /// Descriptors that the process may have.
         have: u64,
     },
+    /// Keys that are unknown, or values that they do not take; also where what was
+    /// set live contradicts a new configuration.
+    #[error("{0}")]
+    BadSetting(ConfigErrors),
+    /// Keys that a running service does not take over.
+    #[error("{0}")]
+    NeedsRestart(ConfigErrors),
     /// A spec that only excludes adds nothing.
     #[error("`{spec}` only excludes, so it adds nothing; remove takes endpoints away")]
     Exclusion {

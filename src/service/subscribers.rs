@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Event, service → an actor of the embedding program: this happened. See
 /// [`ServiceHandle::subscribe`](super::ServiceHandle::subscribe).
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[derive(Debug, Clone, PartialEq, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct Happened {

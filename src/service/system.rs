@@ -4,7 +4,7 @@ use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -20,7 +20,7 @@ use crate::actors::link::link;
 use crate::actors::poison::Injection;
 use crate::actors::roster::Roster;
 use crate::actors::spread;
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::supervision::{Event, Totals, WorkerCounters};
 
 /// What a handle asks of the service's thread.
@@ -75,7 +75,6 @@ pub(super) fn start(
         counters: (0..workers).map(|_| counters()).collect(),
         started: Instant::now(),
         run: Arc::default(),
-        config: Arc::new(config.clone()),
         handlers: Arc::new(handlers),
         escalation: Arc::new(watch::Sender::new(None)),
         ordinals: Arc::new((1 << 31).into()),
@@ -87,24 +86,37 @@ pub(super) fn start(
     let (supervisor_target, supervisor) = link();
     let (error_log_target, error_log) = link();
     let (layout_sender, layout) = watch::channel(shared.plan.endpoints.clone());
+    let live = LiveConfig::new(config.clone(), shared.handlers.log_level.0.is_some());
+    let (settings_sender, settings) = watch::channel(live);
     let outlets = Outlets {
         ready: ready_sender,
         supervisor: (supervisor_target, supervisor.clone()),
         error_log: (error_log_target, error_log.clone()),
         layout: layout_sender,
+        settings: settings_sender,
     };
     let thread = std::thread::Builder::new().name("ipcow-service".to_owned()).spawn({
-        let (config, shared) = (config.clone(), shared.clone());
+        let (config, shared, settings) = (config.clone(), shared.clone(), settings.clone());
         move || {
             let _closed_whatever_happens = shared.events.close_on_drop();
-            match run(&config, &shared, adoption, outlets, inbox) {
+            match run(&config, &shared, adoption, outlets, &settings, inbox) {
                 Ok(summary) => drop(summary_sender.send(Some(summary))),
                 Err(error) => tracing::error!(%error, "the service cannot start"),
             }
         }
     })?;
     let thread = Some(thread);
-    Ok(ServiceHandle { shared, supervisor, error_log, layout, commands, ready, summary, thread })
+    Ok(ServiceHandle {
+        shared,
+        supervisor,
+        error_log,
+        layout,
+        settings,
+        commands,
+        ready,
+        summary,
+        thread,
+    })
 }
 
 fn run(
@@ -112,6 +124,7 @@ fn run(
     shared: &Shared,
     adoption: Adoption,
     outlets: Outlets,
+    settings: &watch::Receiver<LiveConfig>,
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<Summary> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -120,7 +133,8 @@ fn run(
         let mut tree = tree::start(config, shared, adoption, outlets);
         let mut subscribers = Subscribers::default();
         let end = serve(&mut tree, shared, &mut inbox, &mut subscribers).await;
-        drain(config, &mut tree, end, &mut inbox, &mut subscribers).await;
+        let timeout = settings.borrow().config().shutdown.drain_timeout;
+        drain(timeout, &mut tree, end, &mut inbox, &mut subscribers).await;
         shared.ending.store(true, Ordering::Release);
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
@@ -188,7 +202,7 @@ async fn serve(
 /// Closes the listeners and waits for the sessions, until they have ended, the
 /// deadline has passed, or somebody is impatient. What dies meanwhile comes back.
 async fn drain(
-    config: &Config,
+    timeout: Option<Duration>,
     tree: &mut Tree,
     end: End,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
@@ -210,7 +224,7 @@ async fn drain(
         }
     };
     let deadline = async {
-        match config.shutdown.drain_timeout {
+        match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
             None => pending().await,
         }

@@ -20,10 +20,11 @@ use super::listing::PlanDiff;
 use super::refusal::Refusal;
 use super::report::Ready;
 use super::states::{ChunkCounts, EndpointCounts};
+use crate::config::SettingChange;
 use crate::spec::Endpoint;
 pub use change::{ChunkChange, EndpointBatch, EndpointChange, EndpointFailures};
 pub use occurrence::Occurrence;
-pub use words::{Limit, Order, Outlook, PartKind, Replanning, SettingChange, SettingValue};
+pub use words::{Limit, Order, Outlook, PartKind, Replanning};
 
 /// Something that happened in a service.
 ///
@@ -31,7 +32,7 @@ pub use words::{Limit, Order, Outlook, PartKind, Replanning, SettingChange, Sett
 /// them, but see [`Occurrence`]. Endpoints come in batches ([`EndpointBatch`]):
 /// fifteen thousand that open at once are fifteen events. Names and fields stay;
 /// there may be more of both.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum Event {

@@ -38,7 +38,7 @@ pub use end_reason::{EndReason, SessionEnd};
 pub use error_groups::{ErrorGroup, ErrorScope, group_failures};
 pub use event::{
     ChunkChange, EndpointBatch, EndpointChange, EndpointFailures, Event, Limit, Occurrence, Order,
-    Outlook, PartKind, Replanning, SettingChange, SettingValue,
+    Outlook, PartKind, Replanning,
 };
 pub use failure::{Fault, FaultClass, FaultKind};
 pub use intensity::{Charge, RestartPolicy, Restarts};
@@ -54,4 +54,6 @@ pub use restart_counters::{RestartCounters, RestartCounts};
 pub use retry::{RetryPolicy, Verdict};
 pub(crate) use source_limits::SourceLimits;
 pub use states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
-pub use table::{ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot, StateChange};
+pub use table::{
+    ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot, StateChange, SubLease,
+};

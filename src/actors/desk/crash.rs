@@ -15,14 +15,16 @@ use crate::supervision::{
 
 impl Desk {
     pub(super) fn charge(&mut self, part: Part, now: Instant) -> Charge {
+        let policy = self.restart_policy();
         let restarts = self.crashes.entry(part).or_default();
-        restarts.charge(&self.setup.policy, now, fastrand::f64())
+        restarts.charge(&policy, now, fastrand::f64())
     }
 
     pub(crate) fn listener_crashed(&mut self, crashed: ListenerCrashed, now: Instant) {
         let ListenerCrashed { place, lease, panic } = crashed;
         let Some(endpoint) = orders::endpoint_at(&self.setup, place) else { return };
-        let present = self.setup.table.is_present(place, lease);
+        let member = self.setup.table.has_member(place, lease);
+        let present = member || self.setup.table.is_present(place, lease);
         if !present {
             self.refuse_late("the crash of a listener");
         }
@@ -35,11 +37,20 @@ impl Desk {
         match charge {
             Charge::Restart { after } => {
                 // Anything but a listening endpoint was lost already.
-                let _lost = self.setup.table.listener_crashed(place, fault, now + after);
+                let _lost = if member {
+                    self.setup.table.member_crashed(place, lease, now + after)
+                } else {
+                    self.setup.table.listener_crashed(place, fault, now + after)
+                };
                 self.setup.restarts.listener();
             }
             Charge::Exhausted { probe } => {
-                self.setup.table.quarantine(place, fault, probe.map(|pause| now + pause));
+                let probe = probe.map(|pause| now + pause);
+                if member {
+                    let _known = self.setup.table.member_lost(place, lease, fault, Some(probe));
+                } else {
+                    self.setup.table.quarantine(place, fault, probe);
+                }
             }
         }
         let outlook = charge.into();

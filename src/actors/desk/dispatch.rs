@@ -28,6 +28,7 @@ impl Desk {
             self.setup.table.wake(now);
             self.dispatch(now);
         }
+        self.share_out_members(now);
         self.follow_orders(now);
         self.publish();
         self.tell_changes();

@@ -11,9 +11,11 @@ mod dispatch;
 mod drain;
 mod limits;
 mod listing;
+mod members;
 mod operate;
 mod replan;
 mod reports;
+mod settings;
 mod slot;
 mod story;
 
@@ -31,13 +33,16 @@ use super::handlers::Handlers;
 use super::link::Link;
 use super::protocol::GroupRuntime;
 use super::share::WorkerShare;
+use crate::config::{Limits, LiveConfig};
 use crate::net::bind::Bound;
+use crate::net::datagram_limits::DatagramLimits;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::LocalRoutes;
-use crate::plan::resources::{Demand, FdBudget};
+use crate::plan::resources::FdBudget;
 use crate::supervision::{
-    Board, ChunkId, ChunkTable, Coverage, DrainReport, Event, Meters, Place, Ready,
-    RestartCounters, RestartPolicy, Restarts, WorkerId, WorkerState,
+    Board, ChunkId, ChunkTable, DrainReport, Event, Meters, Place, Ready, RestartCounters,
+    Restarts, WorkerId, WorkerState,
 };
 use operate::Orders;
 pub(crate) use replan::rollback_runs;
@@ -54,6 +59,9 @@ pub(super) enum Part {
 /// Makes what the endpoints of a group share.
 pub(crate) type MakeRuntime = Box<dyn Fn(&PlannedGroup) -> GroupRuntime>;
 
+/// Divides the descriptors of the process for so many endpoints.
+pub(crate) type DivideDescriptors = Box<dyn Fn(&Demand, &Limits) -> FdBudget>;
+
 /// Everything that a desk is made of.
 pub(crate) struct Setup {
     pub(crate) endpoints: PlanEndpoints,
@@ -62,15 +70,14 @@ pub(crate) struct Setup {
     pub(crate) table: ChunkTable<Bound>,
     /// What the endpoints count, of each chunk that was leased.
     pub(crate) meters: HashMap<ChunkId, Meters>,
-    pub(crate) coverage: Coverage,
+    /// The configuration in force.
+    pub(crate) settings: watch::Sender<LiveConfig>,
+    /// `[udp]`, as the listeners look at it.
+    pub(crate) udp: Arc<DatagramLimits>,
     /// What is served now, for whoever else has to know.
     pub(crate) layout: watch::Sender<PlanEndpoints>,
-    /// `limits.max_endpoints`
-    pub(crate) max_endpoints: u64,
     /// How the descriptors are divided for so many endpoints.
-    pub(crate) budget: Box<dyn Fn(Demand) -> FdBudget>,
-    /// How many sessions may be open at once.
-    pub(crate) sessions: u64,
+    pub(crate) budget: DivideDescriptors,
     pub(crate) runtime: MakeRuntime,
     /// What an embedder brought along.
     pub(crate) handlers: Arc<Handlers>,
@@ -78,12 +85,9 @@ pub(crate) struct Setup {
     pub(crate) receive_buffer: Option<u32>,
     /// How long `ready` waits for undecided endpoints; `None` = until all are.
     pub(crate) wait: Option<Duration>,
-    /// How long the sessions of a draining endpoint have; `None` = for ever.
-    pub(crate) drain_timeout: Option<Duration>,
     pub(crate) started: Instant,
     pub(crate) board: Arc<Board>,
     pub(crate) restarts: Arc<RestartCounters>,
-    pub(crate) policy: RestartPolicy,
     /// The machine's own addresses; `None` = the kernel would not say.
     pub(crate) routes: watch::Sender<Option<LocalRoutes>>,
     pub(crate) ready: watch::Sender<Option<Ready>>,
@@ -157,6 +161,7 @@ impl Desk {
                 None => Some(now),
             };
         }
+        self.setup.table.worker_came();
     }
 
     /// A Supervisor begins: what its predecessor was about to do when it died
@@ -171,6 +176,7 @@ impl Desk {
             }
         }
         self.repeat_orders();
+        self.share_out_again();
         self.addresses_changed();
     }
 

@@ -40,7 +40,7 @@ impl Desk {
         let table = &self.setup.table;
         self.setup.board.publish(table.endpoint_counts(), table.chunk_counts());
         self.setup.board.publish_late(table.refused());
-        self.setup.board.publish_required(self.setup.coverage.required());
+        self.setup.board.publish_required(self.coverage().required());
     }
 
     /// Tells of a failure, or of its end: whoever listens, and the error log or its
@@ -79,7 +79,7 @@ impl Desk {
             elapsed: setup.started.elapsed(),
             bound,
             failures: self.failures(),
-            required: setup.coverage.required(),
+            required: self.coverage().required(),
         }
     }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::actors::event_hub::{EventHub, lines};
 use crate::actors::policy::{Decided, Decision, EndpointFailed, Escalation, OwnPolicy};
 use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, SessionFailed};
+use crate::config::LiveConfig;
 use crate::spec::Endpoint;
 use crate::supervision::{
     EndpointFailures, ErrorGroup, ErrorReport, Event, Fault, FaultClass, FaultKind, LineBudget,
@@ -27,8 +28,9 @@ const LINES_A_SECOND: u32 = 20;
 
 /// What the error log knows.
 pub(crate) struct Book {
-    policy: RetryPolicy,
-    /// Who is asked before `policy`, if an embedder says so.
+    /// The configuration in force: `[retry]` of it.
+    settings: watch::Receiver<LiveConfig>,
+    /// Who is asked before `[retry]`, if an embedder says so.
     pub(super) own: Option<OwnPolicy>,
     /// The failure that ends the service, if an embedder says so.
     escalation: Arc<Escalation>,
@@ -67,7 +69,7 @@ struct Connections {
 
 impl Book {
     pub(crate) fn new(
-        policy: RetryPolicy,
+        settings: watch::Receiver<LiveConfig>,
         (own, escalation): (Option<OwnPolicy>, Arc<Escalation>),
         queue: mpsc::Receiver<SessionFailed>,
         notices: mpsc::Receiver<Event>,
@@ -75,7 +77,7 @@ impl Book {
         dropped: Arc<AtomicU64>,
     ) -> Self {
         Self {
-            policy,
+            settings,
             own,
             escalation,
             by_kind: BTreeMap::new(),
@@ -100,6 +102,7 @@ impl Book {
         chance: f64,
         now: Instant,
     ) -> FailuresJudged {
+        let policy = RetryPolicy::new(self.settings.borrow().config().retry.clone());
         let mut groups: BTreeMap<(Fault, Outlook), Vec<Endpoint>> = BTreeMap::new();
         let mut verdicts = Vec::with_capacity(order.failures.len());
         if let Some(reason) = decided.silence
@@ -119,8 +122,9 @@ impl Book {
                     Verdict::Quarantine { probe: None }
                 }
                 // One draw for the batch: what failed together is retried together.
-                Some(Decision::BuiltIn) | None => charge
-                    .map_or_else(|| self.policy.judge(*fault, *attempts, chance), Verdict::from),
+                Some(Decision::BuiltIn) | None => {
+                    charge.map_or_else(|| policy.judge(*fault, *attempts, chance), Verdict::from)
+                }
             };
             groups.entry((*fault, verdict.into())).or_default().push(*endpoint);
             verdicts.push((*place, verdict));

@@ -179,7 +179,7 @@ fn write_order(event: &Event) {
         Event::SettingsChanged { changed } => {
             for change in changed {
                 let (key, from, to) = (&change.key, &change.from, &change.to);
-                tracing::info!(key, %from, %to, "a setting was changed");
+                tracing::info!(key, %from, %to, "a setting changed");
             }
         }
         _ => {}

@@ -10,7 +10,7 @@ use super::Event;
 ///
 /// Serialises as one flat object: `event` (its name), `ts` (RFC 3339), `id`, and the
 /// fields of the event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Occurrence {
     /// Counts the events of the service that anybody heard, from 1. Each reader sees

@@ -2,54 +2,10 @@
 //!
 //! Plain enums, which serialise as the words that they are shown as.
 
-use std::fmt;
-
 use serde::Serialize;
 
 use crate::supervision::intensity::Charge;
 use crate::supervision::retry::Verdict;
-
-/// A setting that was changed while the service runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct SettingChange {
-    /// Its key in the file: `limits.max_sessions`.
-    pub key: String,
-    /// Its value until now, as the file would have it.
-    pub from: SettingValue,
-    /// Its value from now on.
-    pub to: SettingValue,
-}
-
-/// The value of a setting, as the file would have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-#[non_exhaustive]
-pub enum SettingValue {
-    /// A whole number.
-    Number(u64),
-    /// A word: `auto`, `close`.
-    Text(String),
-    /// A list of words.
-    List(Vec<String>),
-}
-
-impl fmt::Display for SettingValue {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(out),
-            Self::Text(text) => text.fmt(out),
-            Self::List(list) => list.join(", ").fmt(out),
-        }
-    }
-}
-
-impl SettingChange {
-    /// A change of `key`.
-    pub fn new(key: impl Into<String>, from: SettingValue, to: SettingValue) -> Self {
-        Self { key: key.into(), from, to }
-    }
-}
 
 /// What follows a failure or a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
