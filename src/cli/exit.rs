@@ -55,6 +55,15 @@ pub(crate) fn config_error(error: &dyn std::error::Error) -> u8 {
     CONFIG
 }
 
+/// Says that the journal cannot be had.
+pub(crate) fn no_journal(error: &dyn std::error::Error) -> u8 {
+    eprintln!(
+        "ipcow: `log.format` is \"journald\", and no journal answers at \
+         /run/systemd/journal/socket: {error}; write \"auto\", \"pretty\" or \"json\""
+    );
+    CONFIG
+}
+
 /// Says why the process could not be confined.
 pub(crate) fn confine_error(error: &ConfineError) -> u8 {
     let failed = fail(error);

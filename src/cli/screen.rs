@@ -12,13 +12,26 @@ use ipcow::service::{Event, ServiceGone, Snapshot, StartError, Summary};
 use ipcow::supervision::Ready;
 
 use super::args::ServeArgs;
+use super::json::Reachable;
 use super::outlet::Outlet;
+use super::service_manager::ServiceManager;
 use super::{exit, json, report};
 
 /// How long the end waits for a reader of stdout and stderr that stalls.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The same after a second signal, which ends the program at once.
 const NO_PATIENCE: Duration = Duration::from_millis(50);
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing that was not done at once.
+    Nothing,
+    /// To read the configuration again.
+    Reload,
+    /// To end.
+    End,
+}
 
 /// Where a run prints, and in which form.
 pub(super) struct Screen {
@@ -31,24 +44,26 @@ pub(super) struct Screen {
     pub(super) stdout: Outlet,
     pub(super) stderr: Outlet,
     pub(super) bars: MultiProgress,
+    /// Who started this run, if it wants to know how it goes.
+    pub(super) manager: ServiceManager,
 }
 
 impl Screen {
-    pub(super) fn open(args: &ServeArgs) -> io::Result<Self> {
+    pub(super) fn open(args: &ServeArgs, manager: ServiceManager) -> io::Result<Self> {
         let bars = MultiProgress::new();
-        let stdout = Outlet::open("ipcow-stdout", |text| {
+        let stdout = Outlet::open("ipcow-stdout", |text: Vec<u8>| {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(text)?;
+            stdout.write_all(&text)?;
             stdout.flush()
         })?;
         let beside = bars.clone();
-        let stderr = Outlet::open("ipcow-stderr", move |text| {
-            beside.suspend(|| io::stderr().lock().write_all(text))
+        let stderr = Outlet::open("ipcow-stderr", move |text: Vec<u8>| {
+            beside.suspend(|| io::stderr().lock().write_all(&text))
         })?;
         let (json, instance) = (args.json, args.name.clone());
         let from_terminal = io::stdin().is_terminal() || io::stderr().is_terminal();
         let patience = Cell::new(PATIENCE);
-        Ok(Self { json, instance, from_terminal, patience, stdout, stderr, bars })
+        Ok(Self { json, instance, from_terminal, patience, stdout, stderr, bars, manager })
     }
 
     /// Ends what stalls sooner: a second signal came.
@@ -71,30 +86,27 @@ impl Screen {
         self.stderr.flush(deadline);
     }
 
-    /// Does what the signal asks for; true where that is to end.
-    pub(super) fn ends(&self, signal: Signal, snapshot: Option<&Snapshot>) -> bool {
+    /// What the signal asks for; what can be done at once is done.
+    pub(super) fn asks(&self, signal: Signal, snapshot: Option<&Snapshot>) -> Asked {
         match signal {
             Signal::Report => {
                 match snapshot {
                     Some(snapshot) => report::log_summary(snapshot),
                     None => tracing::info!("nothing is open yet"),
                 }
-                false
+                Asked::Nothing
             }
             // A terminal that hangs up takes its programs with it.
-            Signal::HangUp if !self.from_terminal => {
-                tracing::warn!("SIGHUP: this version cannot reload; restart to apply a change");
-                false
-            }
-            _ => true,
+            Signal::HangUp if !self.from_terminal => Asked::Reload,
+            _ => Asked::End,
         }
     }
 
-    pub(super) fn ready(&self, ready: &Ready) {
+    pub(super) fn ready(&self, ready: &Ready, reachable: &Reachable) {
         self.stdout.send(if self.json {
-            json::ready(&self.instance, ready)
+            json::ready(&self.instance, ready, reachable)
         } else {
-            report::ready(ready)
+            report::ready(ready, reachable)
         });
     }
 

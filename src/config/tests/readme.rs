@@ -23,7 +23,7 @@ fn allowed(kind: Kind) -> (String, &'static str) {
     match kind {
         Kind::Flag => ("`true`, `false`".to_owned(), "–"),
         Kind::Text { max_bytes } => (format!("at most {}", grouped(max_bytes as u64)), "bytes"),
-        Kind::Choice { words, .. } => {
+        Kind::Choice { words } => {
             let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
             (words.join(", "), "–")
         }
@@ -33,6 +33,9 @@ fn allowed(kind: Kind) -> (String, &'static str) {
         Kind::MinBound => ("a count, or `\"0%\"` to `\"100%\"`".to_owned(), "endpoints"),
         Kind::PortRanges => ("ports and ranges, 0 to 65,535".to_owned(), "–"),
         Kind::Cidrs => ("addresses and CIDRs".to_owned(), "–"),
+        Kind::SocketPath => ("`\"auto\"`, `\"none\"`, a path".to_owned(), "–"),
+        Kind::FileMode => ("`\"0600\"` to `\"0770\"`".to_owned(), "–"),
+        Kind::AddressOrNone => ("`\"none\"`, an address and port".to_owned(), "–"),
         Kind::Group | Kind::Later => (String::new(), ""),
     }
 }
