@@ -1,25 +1,11 @@
-//! `ipcow status`, `list`, `errors`, `events` and `config show --running` against a running
+//! `ipcow status`, `list`, `errors` and `config show --running` against a running
 //! service: what one reads at three in the morning (interface §4).
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Block, DEADLINE, Ipcow, Served, connect, echo_tcp, eventually};
-
-/// What the control API answers to a GET: the body as it came.
-fn get(served: &Served, route: &str) -> String {
-    let mut stream = UnixStream::connect(served.control()).expect("a control socket");
-    stream.set_read_timeout(Some(DEADLINE)).expect("a legal timeout");
-    write!(stream, "GET {route} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("it reads");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("text");
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-    assert!(head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200"), "{head}");
-    body.to_owned()
-}
+use crate::common::{Api, Block, Ipcow, Need, Served, connect, echo_tcp, needs};
 
 #[test]
 fn status_says_ready_first_and_ends_with_0() {
@@ -80,9 +66,13 @@ fn a_service_that_is_stopped_does_not_answer_and_that_is_3() {
 
 #[test]
 fn json_is_the_document_of_the_api_to_the_byte() {
+    if !needs(&[Need::Tool("curl")]) {
+        return;
+    }
     let block = Block::new();
     let spec = format!("both://{}:18000-18099", block.ip(0));
     let (served, _) = Served::start(Ipcow::serve([&spec]));
+    let api = Api::at(served.control());
     for (words, route) in [
         (&["list", "--json"][..], "/api/v1/endpoints"),
         (&["list", "-o", "json", "chunk:1"], "/api/v1/endpoints?select=chunk:1"),
@@ -90,7 +80,7 @@ fn json_is_the_document_of_the_api_to_the_byte() {
         (&["config", "show", "--running", "--json"], "/api/v1/config"),
     ] {
         let printed = served.ask(words.iter().copied()).expect_code(0).stdout;
-        assert_eq!(printed.trim_end(), get(&served, route).trim_end(), "{words:?}");
+        assert!(printed.trim_end() == api.get(route).body.trim_end(), "{words:?}");
     }
 }
 
@@ -100,7 +90,12 @@ fn csv_is_rfc_4180_with_a_header() {
     let _taken = std::net::TcpListener::bind(block.at(18_001)).expect("a fresh address");
     let spec = format!("both://{}:18000-18001", block.ip(0));
     let (served, _) = Served::start(Ipcow::serve([&spec]).without_retries());
-    let text = served.ask(["list", "-o", "csv"]).expect_code(0).stdout;
+    // The bytes as they are: lines end with CRLF.
+    let list = std::process::Command::new(crate::common::binary())
+        .args(["list", "-o", "csv", "--control"])
+        .arg(served.control())
+        .output();
+    let text = String::from_utf8(list.expect("it runs").stdout).expect("text");
     let mut reader = csv_lines(&text);
     let header = reader.remove(0);
     assert_eq!(header[..5], ["endpoint", "group", "chunk", "workers", "state"]);
@@ -203,7 +198,8 @@ fn two_services_are_told_apart_by_their_names() {
     let home = folder.path().to_str().expect("text");
     let start = |name: &str| {
         let command = Ipcow::serve(["127.0.0.1:0", "--name", name]);
-        let mut server = command.env("XDG_RUNTIME_DIR", home).start();
+        let mut server =
+            command.env("XDG_RUNTIME_DIR", home).env("IPCOW__CONTROL__PATH", "auto").start();
         let at = server.ready().tcp();
         (server, at)
     };
@@ -232,32 +228,4 @@ fn the_running_configuration_loads_again_as_a_file() {
     let shown = Ipcow::new(["config", "show"]).arg_file(&file).run().expect_code(0);
     assert!(shown.stdout.contains("idle_timeout_secs = 77\n"), "{shown:#?}");
     assert!(shown.stdout.contains(&spec), "{shown:#?}");
-}
-
-#[test]
-fn events_are_remembered_and_followed_until_the_service_ends() {
-    let (served, _) = Served::start(Ipcow::serve(["127.0.0.1:0"]));
-    let mut follower = served.events();
-    served.ask(["suspend", "*"]).expect_code(0);
-    assert_eq!(follower.event("order_done")["order"], "suspend");
-    let past = served.ask(["events"]).expect_code(0);
-    assert!(past.stdout.contains("listening → suspended"), "{past:#?}");
-    let past = served.ask(["events", "--json"]).expect_code(0);
-    assert!(!past.events("order_done").is_empty(), "{past:#?}");
-    served.ask(["shutdown"]).expect_code(0);
-    assert_eq!(follower.event("draining")["event"], "draining");
-    served.process.finish().expect_code(0);
-    follower.finish().expect_code(0);
-}
-
-#[test]
-fn a_service_that_is_killed_ends_its_followers_with_a_reason() {
-    let (served, _) = Served::start(Ipcow::serve(["127.0.0.1:0"]));
-    let mut follower = served.events();
-    follower.event("ready");
-    served.process.signal(Signal::SIGKILL);
-    let done = follower.finish().expect_code(1);
-    assert!(done.stderr.contains("the connection ended"), "{done:#?}");
-    assert!(eventually(DEADLINE, || served.ask(["status"]).code == Some(3)));
-    served.ask(["list"]).expect_refusal(1, &["refused"]);
 }
