@@ -35,6 +35,7 @@ use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched_within};
 use crate::net::echo::{End, Pump};
+use crate::net::lean_stream::LeanStream;
 use crate::net::source_seats::SourceSeat;
 use crate::net::sys;
 use crate::spec::Endpoint;
@@ -56,7 +57,7 @@ pub(crate) struct Session<B> {
 }
 
 /// A session that echoes, or discards.
-pub(crate) type EchoSession = Session<Pump<TcpStream>>;
+pub(crate) type EchoSession = Session<Pump<LeanStream>>;
 
 /// A session that an embedder serves.
 pub(crate) type OwnSession = Session<Own>;
@@ -103,7 +104,7 @@ impl Shared {
         local.share.counters.session_bytes(read, written);
         if read + written > 0 {
             let Unmetered { read: before, written: sent, .. } = self.unmetered.get();
-            let (read, written, run) = (before + read, sent + written, local.stamp().run);
+            let (read, written, run) = (before + read, sent + written, local.run());
             self.unmetered.set(Unmetered { read, written, run });
         }
     }
@@ -218,6 +219,7 @@ pub(crate) fn begin(
         let books = Books::open(Rc::clone(local), key, (endpoint, Rc::clone(&shared)), seat);
         let mailbox = match &group.sessions {
             None => {
+                let stream = LeanStream::from(stream);
                 let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
                 Mailbox::Echo(start(pump, books))
             }
