@@ -30,7 +30,7 @@ pub use admin::build_around;
 pub(crate) use admin::exclusion;
 pub use build::{build, build_from};
 pub use error::{PlanError, SpecPlace};
-pub use offline::{check, count};
+pub use offline::{check, known};
 
 /// One `[[listen]]` group and what it serves.
 #[derive(Debug, Clone)]

@@ -5,13 +5,11 @@
 //! zone of an interface that was made again never does, and is replaced.
 
 use super::Desk;
-use crate::actors::local::WorkerLocal;
 use crate::actors::orders;
-use crate::actors::protocol::Notice;
 use crate::net::host::Zones;
 use crate::plan::reach::LocalRoutes;
 use crate::spec::Endpoint;
-use crate::supervision::{Fault, FaultKind, Place};
+use crate::supervision::{Event, Fault, FaultKind, Place};
 
 /// Where the address of a served endpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +120,7 @@ impl Desk {
             }
         }
         if !lost.is_empty() {
-            self.tell_error_log(Notice::AddressesLost { fault, endpoints: lost });
+            self.tell_failure(Event::AddressesLost { endpoints: lost.into() });
         }
     }
 
@@ -132,18 +130,7 @@ impl Desk {
         let fault = Fault::without_errno(FaultKind::AddressLost);
         for place in moved.iter().copied() {
             let Some(lease) = self.setup.table.served_under(place) else { continue };
-            let mut workers = self.slots.iter().zip(&self.setup.shares);
-            let Some((slot, share)) = workers.find(|(slot, _)| slot.id == lease.worker) else {
-                continue;
-            };
-            let share = share.clone();
-            // A thread that has ended is told of by its heartbeat.
-            let _told = slot.thread.as_ref().is_some_and(|thread| {
-                thread.spawn_fn(move || {
-                    let local = WorkerLocal::here(lease.worker, share);
-                    local.give_up_listener(place, lease, fault);
-                })
-            });
+            self.on_thread(lease.worker, move |local| local.give_up_listener(place, lease, fault));
         }
     }
 }
