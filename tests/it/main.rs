@@ -40,6 +40,7 @@ mod sandbox;
 mod serve_events;
 mod service_manager;
 mod settings;
+mod settings_orders;
 mod shutdown;
 mod sources;
 mod spread;
