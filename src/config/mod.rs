@@ -15,6 +15,7 @@ mod live;
 mod load;
 mod model;
 mod nearest;
+mod restart;
 mod schema;
 mod sources;
 mod strings;
