@@ -15,7 +15,7 @@ use std::time::Duration;
 use indicatif::HumanCount;
 use ipcow::service::{ServiceHandle, Snapshot};
 use sd_notify::NotifyState;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use notify_socket::NotifySocket;
 
@@ -89,27 +89,28 @@ impl ServiceManager {
     /// Keeps the manager informed as long as it is polled.
     pub(crate) async fn follow(&self, handle: &ServiceHandle) -> Infallible {
         let Some(socket) = &self.socket else { return pending().await };
+        tokio::select! {
+            never = self.show_status(socket, handle) => never,
+            never = self.show_life(handle) => never,
+        }
+    }
+
+    async fn show_status(&self, socket: &NotifySocket, handle: &ServiceHandle) -> Infallible {
         let mut ticks = paced(STEP);
-        let beat = self.watchdog.map(|limit| (limit / 2).max(SHORTEST_BEAT));
-        let mut beats = beat.map(paced);
         loop {
-            let beaten = async {
-                match &mut beats {
-                    Some(beats) => beats.tick().await,
-                    None => pending().await,
-                }
-            };
-            tokio::select! {
-                _ = ticks.tick() => {
-                    socket.flush();
-                    self.say_status(&handle.snapshot());
-                }
-                _ = beaten => {
-                    // What is left of the manager's patience is for the way there.
-                    if is_well(handle, beat.unwrap_or(STEP) / 2).await {
-                        self.tell(&[NotifyState::Watchdog]);
-                    }
-                }
+            ticks.tick().await;
+            socket.flush();
+            self.say_status(&handle.snapshot());
+        }
+    }
+
+    async fn show_life(&self, handle: &ServiceHandle) -> Infallible {
+        let Some(limit) = self.watchdog else { return pending().await };
+        let mut beats = paced((limit / 2).max(SHORTEST_BEAT));
+        loop {
+            beats.tick().await;
+            if is_well(handle).await {
+                self.tell(&[NotifyState::Watchdog]);
             }
         }
     }
@@ -130,11 +131,11 @@ impl ServiceManager {
     }
 }
 
-/// Whether every worker answers its heartbeat, and the service's own thread
-/// answers within `patience`.
-async fn is_well(handle: &ServiceHandle, patience: Duration) -> bool {
-    let answered = timeout(patience, handle.status()).await;
-    matches!(answered, Ok(Ok(_))) && handle.snapshot().hung_workers == 0
+/// Whether every worker answers its heartbeat, once the service's own thread has
+/// answered. A busy one that answers late is late for one sign of life; one that
+/// hangs gives no answer, and so no sign.
+async fn is_well(handle: &ServiceHandle) -> bool {
+    handle.status().await.is_ok() && handle.snapshot().hung_workers == 0
 }
 
 /// Ticks that do not pile up while the thread has other work.

@@ -23,7 +23,7 @@ fn start(keys: &str, spec: &str) -> ServiceHandle {
 }
 
 fn scrape(snapshot: Snapshot) -> String {
-    render(snapshot, Format::Text).expect("a page")
+    render(snapshot, Format::Text)
 }
 
 /// The value of a series; the sum over its labels where it is named without.
