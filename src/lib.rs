@@ -34,7 +34,7 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | `control` (feature `http`) | what programs outside see of a service: metrics for Prometheus |
+//! | `control` (feature `http`) | the control API of a service over HTTP; metrics for Prometheus |
 //! | [`service`] | [`Service`](service::Service), its handle, snapshot and summary; signals (feature `signals`), for programs that want them |
 //! | `actors` (private) | the tree: Supervisor, Workers, Listeners, EchoSessions, ErrorLog, and every message between them |
 //! | `net` (private) | the only bind, accept and its error classes, the pump that echoes, datagrams, what the machine says of itself |

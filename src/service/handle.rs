@@ -13,6 +13,7 @@ use super::system::Command;
 use crate::actors::admission::Admission;
 use crate::actors::error_log::ErrorLog;
 use crate::actors::event_hub::{EventHub, Events};
+use crate::actors::handlers::Handlers;
 use crate::actors::link::Link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
@@ -23,8 +24,8 @@ use crate::actors::supervisor::Supervisor;
 use crate::config::Config;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::supervision::{
-    Board, ChunkCounts, EndpointCounts, Load, Ready, RestartCounters, RestartCounts, SessionGauge,
-    Totals, WorkerCounters,
+    Board, ChunkCounts, EndpointCounts, Load, Phase, Ready, RestartCounters, RestartCounts,
+    SessionGauge, Totals, WorkerCounters,
 };
 
 /// The service's thread ended without a summary: it panicked.
@@ -53,8 +54,36 @@ pub struct Snapshot {
     pub errors_dropped: u64,
     /// Parts of the tree that came back after a crash.
     pub restarts: RestartCounts,
+    /// Least number of endpoints that should listen (`coverage.min_bound`).
+    pub required: u64,
+    /// Whether every endpoint was decided once, or waited for long enough.
+    pub decided: bool,
+    /// Whether the service drains.
+    pub draining: bool,
     /// Since the start.
     pub uptime: Duration,
+}
+
+impl Snapshot {
+    /// Whether every endpoint was decided, and enough of them listen. What an operator
+    /// suspended is not missing.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        let listening = self.endpoints.listening + self.endpoints.suspended;
+        self.decided && !self.draining && listening >= self.required
+    }
+
+    /// What the service is doing, in a word.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        let EndpointCounts { total, listening, draining, suspended, .. } = self.endpoints;
+        match (self.draining, self.decided) {
+            (true, _) => Phase::Draining,
+            (false, false) => Phase::Starting,
+            (false, true) if listening + draining + suspended == total => Phase::Ready,
+            (false, true) => Phase::Degraded,
+        }
+    }
 }
 
 /// What the handle and the service's thread share.
@@ -82,6 +111,8 @@ pub(super) struct Shared {
     pub(super) run: Arc<AtomicU64>,
     /// As the service was started.
     pub(super) config: Arc<Config>,
+    /// What an embedder brought along.
+    pub(super) handlers: Arc<Handlers>,
     /// The first number of the next ports of the kernel's choice that are added.
     pub(super) ordinals: Arc<AtomicU32>,
 }
@@ -131,6 +162,9 @@ impl ServiceHandle {
             late_reports: self.shared.board.late(),
             errors_dropped: self.shared.unlogged.load(Ordering::Relaxed),
             restarts: self.shared.restarts.read(),
+            required: self.shared.board.required(),
+            decided: self.shared.board.is_decided(),
+            draining: self.shared.board.is_draining(),
             uptime: self.shared.started.elapsed(),
         }
     }

@@ -16,6 +16,8 @@ mod inject;
 mod joins;
 mod operations;
 mod own_ports;
+mod pages;
+mod present_plan;
 mod replanning;
 mod system;
 mod tree;
@@ -29,6 +31,7 @@ pub use builder::{Service, ServiceBuilder, StartError};
 pub use changes::{Changed, SuspendOptions};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use operations::{ListOptions, OperationError};
+pub use pages::Pages;
 pub use summary::Summary;
 
 pub use crate::actors::desk::Event;
@@ -36,4 +39,7 @@ pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
 pub use crate::actors::protocol::Sessions;
+pub use crate::actors::session::{
+    Busy, Outcome, SessionContext, SessionHandler, SessionStream, session_actors,
+};
 pub use crate::net::given::{GivenSocket, Unfit};

@@ -18,6 +18,7 @@ impl Desk {
             return;
         }
         self.drain = Some(self.describe());
+        self.setup.board.publish_draining();
         // The table's share of each socket goes first: a thread that closes
         // its own then really closes the port.
         self.setup.table.close();
