@@ -13,6 +13,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use indicatif::HumanCount;
+use ipcow::control::{Reloader, Reloads};
 use ipcow::service::{ServiceHandle, Snapshot};
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -80,6 +81,15 @@ impl ServiceManager {
         self.said.replace(status);
     }
 
+    /// A new configuration is being loaded; that is over with [`Self::ready`].
+    fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.tell(&[NotifyState::Reloading, now]),
+            // systemd takes the one without the other for a fault.
+            Err(error) => tracing::warn!(%error, "the service manager cannot be told of a reload"),
+        }
+    }
+
     /// The service ends.
     pub(crate) fn stopping(&self) {
         self.phase.set(Phase::Draining);
@@ -87,11 +97,12 @@ impl ServiceManager {
     }
 
     /// Keeps the manager informed as long as it is polled.
-    pub(crate) async fn follow(&self, handle: &ServiceHandle) -> Infallible {
+    pub(crate) async fn follow(&self, handle: &ServiceHandle, reloader: &Reloader) -> Infallible {
         let Some(socket) = &self.socket else { return pending().await };
         tokio::select! {
             never = self.show_status(socket, handle) => never,
             never = self.show_life(handle) => never,
+            never = self.show_reloads(handle, reloader) => never,
         }
     }
 
@@ -112,6 +123,24 @@ impl ServiceManager {
             if is_well(handle).await {
                 self.tell(&[NotifyState::Watchdog]);
             }
+        }
+    }
+
+    /// Whoever asked for them: a signal, or a client of the control API.
+    async fn show_reloads(&self, handle: &ServiceHandle, reloader: &Reloader) -> Infallible {
+        let mut seen = Reloads::default();
+        loop {
+            let now = reloader.next(seen).await;
+            // Before it was ready the first time it is not ready again.
+            if self.phase.get() == Phase::Serving {
+                if now.begun > seen.begun {
+                    self.reloading();
+                }
+                if now.done == now.begun {
+                    self.ready(&handle.snapshot());
+                }
+            }
+            seen = now;
         }
     }
 
