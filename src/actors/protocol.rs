@@ -112,6 +112,15 @@ pub(crate) struct AssignChunk {
     pub(crate) orders: Vec<OpenOrder>,
 }
 
+/// Command, Supervisor → thread: serve this further socket of an endpoint, which
+/// another worker has opened, under this sub-lease.
+#[derive(Debug)]
+pub(crate) struct ServeMember {
+    pub(crate) lease: Lease,
+    pub(crate) order: OpenOrder,
+    pub(crate) socket: Bound,
+}
+
 /// Event, Worker → Supervisor: every endpoint of the order listens.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]

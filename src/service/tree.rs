@@ -29,9 +29,10 @@ use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
 use crate::net::stream_options::StreamOptions;
 use crate::net::terminator::Terminator;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::{LocalRoutes, Reach};
-use crate::plan::resources::{Demand, FdBudget};
+use crate::plan::resources::FdBudget;
 use crate::supervision::{
     ChunkTable, Coverage, Fault, FaultKind, Ready, RestartPolicy, RetryPolicy, SessionLimits,
     SourceLimits, WorkerCounters,
@@ -178,7 +179,7 @@ fn runtimes(
 }
 
 /// Divides the descriptors for a plan of other size, with the limits of the start.
-fn budget(config: &Config, plan: &Plan) -> impl Fn(Demand) -> FdBudget + use<> {
+fn budget(config: &Config, plan: &Plan) -> impl Fn(&Demand) -> FdBudget + use<> {
     let (limits, host, workers) =
         (config.limits.clone(), plan.limits.clone(), plan.workers.workers);
     move |demand| FdBudget::divide(&host, demand, workers, &limits)
