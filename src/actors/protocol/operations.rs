@@ -11,11 +11,11 @@ use std::time::Duration;
 use actix::Message;
 use tokio::sync::mpsc;
 
-use crate::config::MinBound;
+use crate::config::{Config, ConfigErrors, NotSet, SettingChange};
 use crate::plan::endpoints::{PlanError, PlannedGroup};
 use crate::spec::Selection;
 use crate::supervision::{
-    ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Place, PlanDiff, Status,
+    ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Order, Place, PlanDiff, Status,
 };
 
 /// Question, service → Supervisor: these endpoints, a slice of the plan's places.
@@ -98,6 +98,18 @@ pub(crate) enum Change {
     Remove,
 }
 
+impl From<Change> for Order {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Suspend { .. } => Self::Suspend,
+            Change::Drain => Self::Drain,
+            Change::Resume => Self::Resume,
+            Change::Retry => Self::Retry,
+            Change::Remove => Self::Remove,
+        }
+    }
+}
+
 /// What becomes of the sessions of an endpoint that is suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sessions {
@@ -143,6 +155,11 @@ pub(crate) struct ListenersClosed {
     pub(crate) listeners: Arc<[(Place, Lease)]>,
 }
 
+/// Command, thread → Listener: clients that wait for room may not have to any more.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LookAgain;
+
 /// Command, thread → EchoSession: an operator ends you.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Message)]
 #[rtype(result = "()")]
@@ -169,7 +186,8 @@ pub(crate) struct Replan {
 #[derive(Debug, Clone)]
 pub(crate) enum NewPlan {
     /// These groups instead of the configured ones; what was added stays.
-    Instead { groups: Vec<PlannedGroup>, min_bound: MinBound },
+    /// With the configuration that they are of.
+    Instead { groups: Vec<PlannedGroup>, config: Arc<Config> },
     /// This group too.
     Also(PlannedGroup),
 }
@@ -180,9 +198,34 @@ pub(crate) enum NotReplanned {
     Draining,
     /// It contradicts what is served.
     Plan(PlanError),
+    /// It contradicts what was set live.
+    Settings(ConfigErrors),
     /// So many descriptors would be needed, and so many may be had.
     FdLimit {
         needed: u64,
         have: u64,
     },
+}
+
+/// Command, service → Supervisor: set all of these keys, or none; written as
+/// `--set` takes them.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Vec<SettingChange>, SettingsRefused>")]
+pub(crate) struct ChangeSettings {
+    pub(crate) assignments: Arc<[(String, String)]>,
+}
+
+/// Why settings stay as they are.
+#[derive(Debug, Clone)]
+pub(crate) enum SettingsRefused {
+    Draining,
+    NotSet(NotSet),
+}
+
+/// Command, service → Supervisor: have every thread count the sessions of each
+/// source, and tell when they have.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct CountSources {
+    pub(crate) tell: mpsc::Sender<()>,
 }
