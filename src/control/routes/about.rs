@@ -26,6 +26,7 @@ struct Summary<'a> {
     #[serde(flatten)]
     totals: SummaryTotals,
     restarts: RestartCounts,
+    events_lost: u64,
     control: Option<&'a str>,
     admin: Option<&'a str>,
 }
@@ -50,6 +51,7 @@ pub(super) async fn summary(state: State) -> Result<HttpResponse, Refusal> {
         hung_workers: now_counted.hung_workers,
         totals: SummaryTotals::running(&now_counted.totals, now_counted.peak_sessions, &errors),
         restarts: now_counted.restarts,
+        events_lost: now_counted.events_lost,
         control: state.control.as_deref(),
         admin: state.admin.as_deref(),
     }))
