@@ -35,6 +35,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`service`] | [`Service`](service::Service), its handle, snapshot and summary; signals (feature `signals`), for programs that want them |
+//! | [`handover`] | a new instance gets the sockets of the running one, and serves from them |
 //! | `actors` (private) | the tree: Supervisor, Workers, Listeners, EchoSessions, ErrorLog, and every message between them |
 //! | `net` (private) | the only bind, accept and its error classes, the pump that echoes, datagrams, what the machine says of itself |
 //! | `process` (feature `process`) | user, group, capabilities and sandbox of a whole process, for programs that want them |
@@ -73,6 +74,7 @@
 //! values, and what happens is told through `tracing`.
 
 pub mod config;
+pub mod handover;
 pub mod plan;
 #[cfg(feature = "process")]
 pub mod process;

@@ -104,8 +104,10 @@ impl Actor for Listener {
 impl Handler<CloseListener> for Listener {
     type Result = ();
 
-    fn handle(&mut self, _close: CloseListener, ctx: &mut Self::Context) {
-        self.empty_backlog();
+    fn handle(&mut self, close: CloseListener, ctx: &mut Self::Context) {
+        if self.local.empties(close) {
+            self.empty_backlog();
+        }
         ctx.stop();
     }
 }
@@ -129,6 +131,7 @@ impl ActorFuture<Listener> for Serve {
         ctx: &mut Context<Listener>,
         task: &mut Task<'_>,
     ) -> Poll<()> {
+        ready!(listener.local.poll_gate(task));
         for _ in 0..ACCEPTS_A_TURN {
             if !self.may_try {
                 if ready!(listener.acceptor.poll_ready(task)).is_err() {

@@ -11,9 +11,9 @@ use actix::{Addr, ArbiterHandle, Message};
 
 pub use operations::Sessions;
 pub(crate) use operations::{
-    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, DescribeStatus, Draining,
-    EndpointSlice, GroupConnections, ListChunks, ListEndpoints, ListenersClosed, NewPlan,
-    NotReplanned, Replan, Touch,
+    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, DescribeStatus, EndpointSlice,
+    GroupConnections, ListChunks, ListEndpoints, ListenersClosed, Locked, NewPlan, NotOffered,
+    NotReplanned, OfferSockets, Offered, Replan, Touch, WithdrawSockets,
 };
 
 use super::session::{Accepted, Served};
@@ -253,10 +253,15 @@ pub(crate) struct WorkerDrained {
     pub(crate) worker: WorkerId,
 }
 
-/// Command, Worker → Listener: take what the backlog holds, then close.
-#[derive(Debug, Clone, Copy, Message)]
+/// Command, Worker → Listener: close the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub(crate) struct CloseListener;
+pub(crate) enum CloseListener {
+    /// After what waits in it: nobody else serves it.
+    Emptied,
+    /// As it is: another process serves it, too.
+    HandedOver,
+}
 
 /// Command, Worker → EchoSession: this deadline of yours has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]

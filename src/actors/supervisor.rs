@@ -13,8 +13,8 @@ use super::desk::Desk;
 use super::protocol::{
     AddressesChanged, AttachThread, AwaitClosed, ChangeEndpoints, ChunkFailed, ChunkOpened,
     DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten, ListChunks, ListEndpoints,
-    ListenerCrashed, ListenerFailed, ListenersClosed, Replan, WorkerDrained, WorkerEnded,
-    WorkerStarted,
+    ListenerCrashed, ListenerFailed, ListenersClosed, OfferSockets, Replan, WithdrawSockets,
+    WorkerDrained, WorkerEnded, WorkerStarted,
 };
 
 /// The shortest time between two wake-ups of its own.
@@ -104,6 +104,7 @@ at_the_desk! {
     AwaitClosed => |desk, wait, now| desk.await_closed(wait, now);
     ListenersClosed => |desk, closed, now| desk.listeners_closed(&closed.listeners);
     WorkerDrained => |desk, drained, now| desk.worker_drained(drained.worker);
+    WithdrawSockets => |desk, WithdrawSockets, now| desk.withdraw();
 }
 
 /// A question that the desk answers.
@@ -129,4 +130,5 @@ asked_at_the_desk! {
     DescribeStatus => |desk, DescribeStatus, now| desk.status(now);
     ChangeEndpoints => |desk, order, now| desk.change(&order, now);
     Replan => |desk, order, now| desk.replan(order, now);
+    OfferSockets => |desk, OfferSockets { offer }, now| desk.offer(offer);
 }

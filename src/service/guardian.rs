@@ -5,8 +5,10 @@
 //! meant to panic, and nothing is left to restart it.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Handler, Message};
@@ -19,12 +21,13 @@ use crate::actors::desk::Desk;
 use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{
-    ActorEnded, AddressesChanged, AttachThread, ErrorLogReturned, Notice, PartCrashed, ReportErrors,
+    ActorEnded, AddressesChanged, AttachThread, ErrorLogReturned, Notice, PartCrashed,
+    ReportErrors, WithdrawSockets,
 };
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
 use crate::supervision::{
-    Charge, DrainReport, ErrorReport, FaultKind, RestartPolicy, Restarts, WorkerId,
+    Charge, DrainReport, ErrorReport, FaultKind, Place, RestartPolicy, Restarts, WorkerId,
 };
 
 /// Pause before a thread that the system refused is asked for again, and the
@@ -144,6 +147,31 @@ impl Guardian {
         if !self.plays(Role::Supervisor) {
             self.start_role(Role::Supervisor);
         }
+    }
+
+    /// Leaves what was taken to another instance, and drains the rest, which is returned.
+    pub(super) fn begin_retire(&mut self, taken: Arc<HashSet<Place>>) -> HashSet<Place> {
+        let gone = self.charges.desk.borrow_mut().begin_retire(taken);
+        if !self.plays(Role::Supervisor) {
+            self.start_role(Role::Supervisor);
+        }
+        gone
+    }
+
+    /// The sessions of what was not taken had their time.
+    pub(super) fn cut_overdue(&self, gone: HashSet<Place>) {
+        self.charges.desk.borrow().cut_overdue(gone);
+    }
+
+    /// Nobody takes over what was offered.
+    pub(super) fn withdraw(&self) {
+        self.charges.desk.borrow_mut().withdraw();
+        self.tell(WithdrawSockets);
+    }
+
+    /// Lets the listeners serve.
+    pub(super) fn open_gate(&self) {
+        self.charges.desk.borrow().open_gate();
     }
 
     /// What was there when the drain began.

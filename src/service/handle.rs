@@ -14,6 +14,7 @@ use crate::actors::admission::Admission;
 use crate::actors::error_log::ErrorLog;
 use crate::actors::event_hub::{EventHub, Events};
 use crate::actors::link::Link;
+use crate::actors::local::Gate;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::protocol::SessionAccepted;
@@ -66,6 +67,10 @@ pub(super) struct Shared {
     pub(super) settings: Arc<SessionSettings>,
     /// The service ends: sessions that are dropped now are cut off.
     pub(super) ending: Arc<AtomicBool>,
+    /// Whether listeners may serve.
+    pub(super) gate: Arc<Gate>,
+    /// Set once another instance serves what this one served.
+    pub(super) handed_over: Arc<watch::Sender<bool>>,
     /// Who wants to hear what happens.
     pub(super) events: Arc<EventHub>,
     #[cfg(feature = "fault-injection")]
@@ -166,6 +171,14 @@ impl ServiceHandle {
 
     async fn end(&self, command: Command) -> Result<Summary, ServiceGone> {
         let _ended_already = self.commands.send(command);
+        self.ended().await
+    }
+
+    /// Waits until the service has ended, without asking it to.
+    ///
+    /// # Errors
+    /// [`ServiceGone`] when the service's thread panicked.
+    pub async fn ended(&self) -> Result<Summary, ServiceGone> {
         let mut summary = self.summary.clone();
         let summary = summary.wait_for(Option::is_some).await.map_err(|_| ServiceGone)?;
         summary.clone().ok_or(ServiceGone)

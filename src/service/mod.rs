@@ -11,6 +11,7 @@ mod builder;
 mod changes;
 mod guardian;
 mod handle;
+mod handover;
 #[cfg(feature = "fault-injection")]
 mod inject;
 mod joins;
@@ -28,6 +29,7 @@ mod summary;
 pub use builder::{Service, ServiceBuilder, StartError};
 pub use changes::{Changed, SuspendOptions};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
+pub use handover::{Offer, OfferError, OfferedSocket};
 pub use operations::{ListOptions, OperationError};
 pub use summary::Summary;
 

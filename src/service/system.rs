@@ -2,19 +2,22 @@
 
 use std::future::pending;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 use super::adoption::Adoption;
 use super::handle::{ServiceHandle, Shared};
+use super::handover::Retirement;
 use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 use crate::actors::event_hub::EventHub;
 use crate::actors::link::link;
+use crate::actors::local::Gate;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::roster::Roster;
@@ -26,8 +29,14 @@ use crate::supervision::{Totals, WorkerCounters};
 const EVENTS: usize = 1024;
 
 /// What a handle asks of the service's thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
+    /// Serve: what was taken over is this service's now.
+    OpenGate,
+    /// Leave what is served to another instance, and end with the last session.
+    Retire(Retirement),
+    /// Nobody takes over what was offered.
+    Withdraw,
     /// End, and let sessions end first.
     Drain,
     /// End at once.
@@ -66,6 +75,8 @@ pub(super) fn start(
         admission: Arc::new(tree::admission(config, &plan)),
         first_drops: Arc::default(),
         ending: Arc::default(),
+        gate: Arc::new(Gate::new(!adoption.gated)),
+        handed_over: Arc::new(watch::channel(false).0),
         events: Arc::new(EventHub::new(most_events)),
         restarts: Arc::default(),
         #[cfg(feature = "fault-injection")]
@@ -117,7 +128,10 @@ fn run(
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         let mut tree = tree::start(config, shared, adoption, outlets);
-        let command = serve(&mut tree, shared, &mut inbox).await;
+        let mut command = serve(&mut tree, shared, &mut inbox).await;
+        if let Command::Retire(retirement) = command {
+            command = retire(config, &mut tree, retirement, &mut inbox).await;
+        }
         drain(config, &mut tree, command, &mut inbox).await;
         shared.ending.store(true, Ordering::Release);
         if !tree.guardian.join_threads().await {
@@ -144,17 +158,53 @@ async fn serve(
     shared: &Shared,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
 ) -> Command {
-    #[cfg(feature = "fault-injection")]
+    #[cfg(not(feature = "fault-injection"))]
+    let _ = shared;
     loop {
         match next(tree, inbox).await {
+            Command::OpenGate => tree.guardian.open_gate(),
+            Command::Withdraw => tree.guardian.withdraw(),
+            #[cfg(feature = "fault-injection")]
             Command::Inject(injection) => super::inject::inject(tree, shared, injection),
             command => return command,
         }
     }
-    #[cfg(not(feature = "fault-injection"))]
-    {
-        let _ = shared;
-        next(tree, inbox).await
+}
+
+/// Leaves the listeners to another instance, and waits until the last session has
+/// ended, their time is over, or somebody wants the end. What dies meanwhile comes back.
+async fn retire(
+    config: &Config,
+    tree: &mut Tree,
+    retirement: Retirement,
+    inbox: &mut mpsc::UnboundedReceiver<Command>,
+) -> Command {
+    let Tree { guardian, drained, .. } = tree;
+    let mut gone = Some(guardian.begin_retire(retirement.taken));
+    let mut over = pin!(wait(retirement.timeout));
+    let mut overdue = pin!(wait(config.shutdown.drain_timeout));
+    loop {
+        tokio::select! {
+            _ = drained.wait_for(|over| *over) => return Command::Drain,
+            () = &mut over => return Command::Drain,
+            () = &mut overdue, if gone.is_some() => {
+                guardian.cut_overdue(gone.take().unwrap_or_default());
+            }
+            command = inbox.recv() => match command {
+                None | Some(Command::Stop) => return Command::Stop,
+                Some(Command::Drain) => return Command::Drain,
+                Some(_) => {}
+            },
+            () = guardian.watch() => {}
+        }
+    }
+}
+
+/// Waits for that long; `None` = for ever.
+async fn wait(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => pending().await,
     }
 }
 
@@ -184,12 +234,7 @@ async fn drain(
         // A second request to drain changes nothing.
         while !matches!(inbox.recv().await, None | Some(Command::Stop)) {}
     };
-    let deadline = async {
-        match config.shutdown.drain_timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => pending().await,
-        }
-    };
+    let deadline = wait(config.shutdown.drain_timeout);
     tokio::select! {
         _ = drained.wait_for(|over| *over) => {}
         () = stop => {}

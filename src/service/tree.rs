@@ -93,6 +93,7 @@ pub(super) fn start(
         ended: ended.clone(),
         failures: failures.clone(),
         ending: Arc::clone(&shared.ending),
+        gate: Arc::clone(&shared.gate),
         #[cfg(feature = "fault-injection")]
         poisoned: Arc::clone(&shared.poisoned),
     };

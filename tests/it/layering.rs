@@ -58,12 +58,13 @@ const RULES: &[Rule] = &[
 /// rooms may use each other.
 const CORE: &[&str] = &["spec", "config", "plan", "supervision"];
 const ABOVE: &[(&str, &[&str])] = &[
-    ("core", &["cli", "control", "admin", "service", "actors", "net", "process"]),
-    ("net", &["cli", "control", "admin", "service", "actors", "process"]),
+    ("core", &["cli", "control", "admin", "handover", "service", "actors", "net", "process"]),
+    ("net", &["cli", "control", "admin", "handover", "service", "actors", "process"]),
     // What holds for a whole process is for the program to ask for.
-    ("process", &["cli", "control", "admin", "service", "actors", "net"]),
-    ("actors", &["cli", "control", "admin", "service", "process"]),
-    ("service", &["cli", "control", "admin", "process"]),
+    ("process", &["cli", "control", "admin", "handover", "service", "actors", "net"]),
+    ("actors", &["cli", "control", "admin", "handover", "service", "process"]),
+    ("service", &["cli", "control", "admin", "handover", "process"]),
+    ("handover", &["cli", "control", "admin", "actors", "process"]),
     ("control", &["cli"]),
     ("admin", &["cli"]),
 ];

@@ -16,6 +16,7 @@ mod end_in_any_state;
 mod end_to_end;
 mod exposure;
 mod foreign_clients;
+mod handover;
 mod injected_faults;
 mod layering;
 mod library;

@@ -8,6 +8,7 @@ mod addresses;
 mod crash;
 mod dispatch;
 mod drain;
+mod handover;
 mod listing;
 mod operate;
 mod replan;
@@ -140,6 +141,8 @@ pub(crate) struct Desk {
     ready_at: Option<Instant>,
     heartbeat_at: Instant,
     crashes: HashMap<Part, Restarts>,
+    /// Another instance may take everything over.
+    offering: Option<u64>,
     /// What was there when the drain under way began.
     drain: Option<DrainReport>,
     orders: Orders,
@@ -161,6 +164,7 @@ impl Desk {
             ready_at: setup.wait.map(|wait| now + wait),
             heartbeat_at: now + slot::HEARTBEAT,
             crashes: HashMap::new(),
+            offering: None,
             drain: None,
             orders: Orders::default(),
             configured,

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{Desk, Part, listing};
 use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::{
-    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, Draining, Sessions,
+    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, Locked, Sessions,
 };
 use crate::supervision::{EndpointState, Hold, Lease, Place, WorkerId};
 
@@ -60,9 +60,9 @@ impl Desk {
         &mut self,
         order: &ChangeEndpoints,
         now: Instant,
-    ) -> Result<ChangeSlice, Draining> {
-        if self.drain.is_some() {
-            return Err(Draining);
+    ) -> Result<ChangeSlice, Locked> {
+        if let Some(locked) = self.locked() {
+            return Err(locked);
         }
         let mut slice = ChangeSlice::default();
         let mut at = Some(order.from);
@@ -247,7 +247,7 @@ impl Desk {
         }
     }
 
-    fn cut(&self, places: HashSet<Place>, cut: CutSession) {
+    pub(super) fn cut(&self, places: HashSet<Place>, cut: CutSession) {
         let places = Arc::new(places);
         self.on_threads(|_| true, move |local| local.cut_sessions(&places, cut));
     }
@@ -294,7 +294,7 @@ impl Desk {
 
     /// Runs this on the threads of some workers, whether a Worker lives there
     /// or not.
-    fn on_threads(
+    pub(super) fn on_threads(
         &self,
         which: impl Fn(WorkerId) -> bool,
         order: impl Fn(std::rc::Rc<WorkerLocal>) + Clone + Send + 'static,

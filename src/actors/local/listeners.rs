@@ -2,7 +2,7 @@
 //! ended. Decides nothing about what becomes of their endpoints.
 
 use super::{ListenerAddr, ListenerEntry, WorkerLocal};
-use crate::actors::protocol::{ActorEnded, ListenerCrashed, ListenerFailed};
+use crate::actors::protocol::{ActorEnded, CloseListener, ListenerCrashed, ListenerFailed};
 use crate::actors::watch::Ended;
 use crate::net::bind::Bound;
 use crate::supervision::{Fault, Lease, Place, Slot};
@@ -27,7 +27,7 @@ impl WorkerLocal {
         let present = |entry: &&mut ListenerEntry| entry.epoch == lease.epoch;
         if let Some(entry) = listeners.get_mut(&place).filter(present) {
             entry.given_up = Some(fault);
-            actix::spawn(entry.addr.clone().close());
+            actix::spawn(entry.addr.clone().close(CloseListener::Emptied));
         }
     }
 

@@ -12,8 +12,9 @@ use actix::Message;
 use tokio::sync::mpsc;
 
 use crate::config::MinBound;
+use crate::net::bind::Bound;
 use crate::plan::endpoints::{PlanError, PlannedGroup};
-use crate::spec::Selection;
+use crate::spec::{Endpoint, Selection};
 use crate::supervision::{
     ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Place, PlanDiff, Status,
 };
@@ -75,7 +76,7 @@ pub(crate) struct GroupConnections;
 /// Command, service → Supervisor: take these endpoints out of service, or put
 /// them back, a slice of the plan's places.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<ChangeSlice, Draining>")]
+#[rtype(result = "Result<ChangeSlice, Locked>")]
 pub(crate) struct ChangeEndpoints {
     pub(crate) selection: Arc<Selection>,
     pub(crate) change: Change,
@@ -123,9 +124,14 @@ pub(crate) struct ChangeSlice {
     pub(crate) next: Option<u64>,
 }
 
-/// The service drains: nothing is changed any more.
+/// Why nothing is changed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Draining;
+pub(crate) enum Locked {
+    /// The service ends.
+    Draining,
+    /// Another instance is taking it over.
+    HandingOver,
+}
 
 /// Command, service → Supervisor: say when the listeners of these endpoints are
 /// gone, or after a while how many are not.
@@ -177,7 +183,7 @@ pub(crate) enum NewPlan {
 /// Why a plan was refused. Nothing changed.
 #[derive(Debug, Clone)]
 pub(crate) enum NotReplanned {
-    Draining,
+    Locked(Locked),
     /// It contradicts what is served.
     Plan(PlanError),
     /// So many descriptors would be needed, and so many may be had.
@@ -186,3 +192,36 @@ pub(crate) enum NotReplanned {
         have: u64,
     },
 }
+
+/// Command, service → Supervisor: another instance may take everything over; change
+/// nothing until it has, or is told not to ([`WithdrawSockets`]).
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<Vec<Offered>, NotOffered>")]
+pub(crate) struct OfferSockets {
+    /// Which offer, so that it is the same when it is heard twice.
+    pub(crate) offer: u64,
+}
+
+/// What another instance may take over: an endpoint with its number.
+#[derive(Debug, Clone)]
+pub(crate) struct Offered {
+    pub(crate) place: Place,
+    pub(crate) endpoint: Endpoint,
+    /// Where the kernel chose the number.
+    pub(crate) ordinal: Option<u32>,
+    /// `None` where it has a number of the kernel's choice and no socket now.
+    pub(crate) socket: Option<Bound>,
+}
+
+/// Why nothing is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotOffered {
+    /// A chunk is being opened: ask again.
+    Opening,
+    Locked(Locked),
+}
+
+/// Command, service → Supervisor: nobody takes anything over; go on.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct WithdrawSockets;
