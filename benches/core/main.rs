@@ -6,6 +6,7 @@ mod chunks;
 mod config;
 mod load;
 mod plan;
+mod scrape;
 mod spec;
 mod terminator;
 
@@ -18,6 +19,7 @@ criterion_group!(
     plan::planning,
     chunks::table,
     load::choosing,
+    scrape::scraping,
     terminator::search
 );
 criterion_main!(benches);

@@ -92,11 +92,16 @@ impl Opening {
             self.outcomes.push((slot, Outcome::Deferred));
             return;
         }
+        let begun = Instant::now();
         let opened = self.bind(&order).and_then(|bound| {
             let watched = watch(&order, &bound, &self.local)?;
-            Ok(self.serve(order, bound, watched))
+            Ok((bound, watched))
         });
-        let outcome = opened.unwrap_or_else(|fault| self.failed(fault));
+        self.local.share.counters.bind_took(begun.elapsed());
+        let outcome = match opened {
+            Ok((bound, watched)) => self.serve(order, bound, watched),
+            Err(fault) => self.failed(fault),
+        };
         self.outcomes.push((slot, outcome));
     }
 
@@ -119,7 +124,7 @@ impl Opening {
                 None => Outcome::Deferred,
                 Some((slot, fault)) if slot == order.slot => self.failed(fault),
                 Some((_, fault)) => {
-                    Outcome::Failed(Fault { kind: FaultKind::BindRolledBack, errno: fault.errno })
+                    self.failed(Fault { kind: FaultKind::BindRolledBack, errno: fault.errno })
                 }
             };
             self.outcomes.push((order.slot, outcome));
@@ -139,27 +144,38 @@ impl Opening {
             if self.is_over() {
                 return Err(None);
             }
-            bound.push(self.bind(order).map_err(|fault| Some((order.slot, fault)))?);
+            let begun = Instant::now();
+            let socket = self.bind(order);
+            let spent = begun.elapsed();
+            if socket.is_err() {
+                self.local.share.counters.bind_took(spent);
+            }
+            bound.push((socket.map_err(|fault| Some((order.slot, fault)))?, spent));
         }
         let mut sockets = Vec::with_capacity(unit.len());
-        for (order, bound) in unit.iter().zip(bound) {
+        for (order, (bound, spent)) in unit.iter().zip(bound) {
             self.breathe().await;
             if self.is_over() {
                 return Err(None);
             }
-            let watched =
-                watch(order, &bound, &self.local).map_err(|fault| Some((order.slot, fault)))?;
-            sockets.push((bound, watched));
+            let begun = Instant::now();
+            let watched = watch(order, &bound, &self.local);
+            self.local.share.counters.bind_took(spent + begun.elapsed());
+            sockets.push((bound, watched.map_err(|fault| Some((order.slot, fault)))?));
         }
         Ok(sockets)
     }
 
     fn failed(&mut self, fault: Fault) -> Outcome<Bound> {
+        self.local.share.counters.bind_failed(fault.kind, 1);
         self.short |= fault.class() == FaultClass::Resource;
         Outcome::Failed(fault)
     }
 
     fn bind(&self, order: &OpenOrder) -> Result<Bound, Fault> {
+        if order.retry {
+            self.local.share.counters.retried();
+        }
         self.check_reach(order)?;
         match &order.reserved {
             Some(Ok(bound)) if bound.is_in_zone_of(&order.endpoint) => Ok(bound.clone()),

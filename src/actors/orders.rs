@@ -23,8 +23,9 @@ pub(crate) fn write(setup: &mut Setup, chunk: ChunkId, slots: &[Slot]) -> Vec<Op
         let (port, _) = setup.table.held(place);
         let endpoint = if port == 0 { endpoint } else { endpoint.with_port(port) };
         let group = Arc::clone(&setup.groups[group]);
+        let retry = setup.table.is_retried(place);
         let Some(meter) = meter(setup, place) else { continue };
-        orders.push(OpenOrder { slot: *slot, endpoint, group, meter, reserved });
+        orders.push(OpenOrder { slot: *slot, endpoint, group, meter, reserved, retry });
     }
     orders
 }

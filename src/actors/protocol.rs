@@ -51,6 +51,8 @@ pub(crate) struct OpenOrder {
     pub(crate) meter: Meter,
     /// A socket that is bound already, or why none could be.
     pub(crate) reserved: Option<Result<Bound, Fault>>,
+    /// It failed when it was tried before.
+    pub(crate) retry: bool,
 }
 
 /// What became of the endpoints of a lease.

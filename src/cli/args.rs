@@ -5,8 +5,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::check::CheckArgs;
+use super::client::ClientCommand;
+use super::completions::CompletionsArgs;
 use super::config_args::ConfigArgs;
 use super::config_show::ConfigShowArgs;
+use super::man::ManArgs;
 
 /// Answers on every address and port you give it, TCP and UDP, and keeps answering.
 #[derive(Debug, Parser)]
@@ -27,6 +30,12 @@ pub(crate) enum Command {
     /// Shows the effective configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Prints what a shell needs to complete commands and flags.
+    Completions(CompletionsArgs),
+    /// Prints manual pages of the program and its commands.
+    Man(ManArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,12 +105,12 @@ pub(crate) enum Progress {
     None,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write 90s, 30m or 1h30m"))
 }
 
 /// 1 to 64 of `[A-Za-z0-9._-]`: it becomes part of a file's name.
-fn instance_name(text: &str) -> Result<String, String> {
+pub(crate) fn instance_name(text: &str) -> Result<String, String> {
     let legal = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     if text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
         return Err("a name has 1 to 64 letters, digits, '.', '_' and '-'".to_owned());

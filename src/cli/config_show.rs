@@ -8,6 +8,7 @@ use clap::Args;
 use ipcow::config::{EffectiveKey, EffectiveTable, Inputs, LoadedConfig, load};
 use serde_json::{Map, Value, json};
 
+use super::client::RunningArgs;
 use super::config_args::ConfigArgs;
 use super::diagnostics;
 
@@ -20,6 +21,13 @@ pub(crate) struct ConfigShowArgs {
     /// Says beside each value which file and line, variable or argument set it.
     #[arg(long)]
     pub(crate) origin: bool,
+
+    /// Shows the configuration that a service runs with, instead of what it would be now.
+    #[arg(long, conflicts_with_all = ["origin", "specs", "config", "set", "exclude", "workers"])]
+    pub(crate) running: bool,
+
+    #[command(flatten)]
+    pub(crate) service: RunningArgs,
 
     /// Prints one JSON document.
     #[arg(long)]

@@ -8,6 +8,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin as Path, Renderer, Snippet};
 use ipcow::config::{ConfigErrors, Fault, LoadedConfig, Origin};
 use ipcow::plan::endpoints::{PlanError, SpecPlace};
+use ipcow::spec::SpecError;
 
 /// Longer lines are named, not shown. Unit: bytes.
 const MAX_LINE: usize = 1000;
@@ -48,6 +49,14 @@ pub(crate) fn plan_error(error: &PlanError, loaded: &LoadedConfig, color: bool) 
     let (text, span) = typed(before, &spec.text, &spec.span);
     let place = Place { label: "SPEC", text: &text, span, line: None };
     report(&message, &place, spec.help.as_deref(), color) + "\n"
+}
+
+/// Why an argument that is a spec or a selector was refused; `before` is what was typed
+/// before it.
+pub(crate) fn bad_argument(before: &str, error: &SpecError, color: bool) -> String {
+    let (text, span) = typed(before, &error.text, &error.span);
+    let place = Place { label: "", text: &text, span, line: None };
+    report(&error.message, &place, error.help.as_deref(), color) + "\n"
 }
 
 /// A spec that was typed is shown as it was typed; another one is looked for.

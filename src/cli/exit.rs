@@ -13,6 +13,8 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// A bad argument.
 pub(crate) const USAGE: u8 = 2;
+/// Nobody answers `ipcow status`.
+pub(crate) const NOBODY: u8 = 3;
 /// The drain's deadline cut sessions off.
 pub(crate) const FORCED: u8 = 5;
 /// Fewer endpoints listen than `coverage.min_bound`.
@@ -24,6 +26,15 @@ pub(crate) const CONFIG: u8 = 78;
 pub(crate) fn fail(error: &dyn std::error::Error) -> u8 {
     eprintln!("ipcow: {error}");
     FAILED
+}
+
+/// The code of a command that had nothing to do but to print. A reader that went away
+/// is no failure.
+pub(crate) fn printed(done: std::io::Result<()>) -> u8 {
+    match done {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error),
+        _ => DONE,
+    }
 }
 
 /// Says why this process can serve nothing.
@@ -41,6 +52,15 @@ pub(crate) fn config_errors(errors: &ConfigErrors, color: bool) -> u8 {
 /// Says what is wrong with a variable that is no setting.
 pub(crate) fn config_error(error: &dyn std::error::Error) -> u8 {
     fail(error);
+    CONFIG
+}
+
+/// Says that the journal cannot be had.
+pub(crate) fn no_journal(error: &dyn std::error::Error) -> u8 {
+    eprintln!(
+        "ipcow: `log.format` is \"journald\", and no journal answers at \
+         /run/systemd/journal/socket: {error}; write \"auto\", \"pretty\" or \"json\""
+    );
     CONFIG
 }
 

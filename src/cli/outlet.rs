@@ -12,37 +12,43 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Chunks of text that wait to be written; more are lost.
+/// Pieces that wait to be written; more are lost.
 const QUEUE: usize = 4096;
-/// The sending end: cheap to clone, never blocks.
-#[derive(Debug, Clone)]
-pub(crate) struct Outlet {
-    queue: SyncSender<Item>,
+/// The sending end: cheap to clone, never blocks. A piece is text, mostly.
+#[derive(Debug)]
+pub(crate) struct Outlet<T = Vec<u8>> {
+    queue: SyncSender<Item<T>>,
     lost: Arc<AtomicU64>,
 }
 
+impl<T> Clone for Outlet<T> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), lost: Arc::clone(&self.lost) }
+    }
+}
+
 #[derive(Debug)]
-enum Item {
-    Text(Vec<u8>),
+enum Item<T> {
+    Piece(T),
     /// Everything before this is written: say so by dropping the sender.
     Mark(std::sync::mpsc::Sender<()>),
 }
 
-impl Outlet {
-    /// Starts a thread named `name` that hands each chunk to `write`.
+impl<T: Send + 'static> Outlet<T> {
+    /// Starts a thread named `name` that hands each piece to `write`.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub(crate) fn open(
         name: &str,
-        mut write: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static,
+        mut write: impl FnMut(T) -> io::Result<()> + Send + 'static,
     ) -> io::Result<Self> {
         let (queue, inbox) = sync_channel(QUEUE);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             for item in inbox {
                 match item {
                     // A reader that has gone misses the rest; the service goes on.
-                    Item::Text(text) => drop(write(&text)),
+                    Item::Piece(piece) => drop(write(piece)),
                     Item::Mark(done) => drop(done),
                 }
             }
@@ -50,14 +56,14 @@ impl Outlet {
         Ok(Self { queue, lost: Arc::default() })
     }
 
-    /// Queues one chunk of text.
-    pub(crate) fn send(&self, text: impl Into<Vec<u8>>) {
-        if self.queue.try_send(Item::Text(text.into())).is_err() {
+    /// Queues one piece.
+    pub(crate) fn send(&self, piece: impl Into<T>) {
+        if self.queue.try_send(Item::Piece(piece.into())).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many chunks found the queue full, and are not written.
+    /// How many pieces found the queue full, and are not written.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -120,8 +126,8 @@ mod tests {
     fn everything_sent_is_written_before_the_end() {
         let written = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&written);
-        let outlet = Outlet::open("test-outlet", move |text| {
-            sink.lock().expect("no panic elsewhere").extend_from_slice(text);
+        let outlet = Outlet::open("test-outlet", move |text: Vec<u8>| {
+            sink.lock().expect("no panic elsewhere").extend_from_slice(&text);
             Ok(())
         })
         .expect("a thread");
@@ -134,7 +140,7 @@ mod tests {
     #[test]
     fn a_reader_that_stalls_costs_lines_and_no_time() {
         let (release, held) = channel::<()>();
-        let outlet = Outlet::open("test-stalled", move |_text| {
+        let outlet = Outlet::open("test-stalled", move |_text: Vec<u8>| {
             let _released = held.recv();
             Ok(())
         })

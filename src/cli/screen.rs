@@ -13,6 +13,7 @@ use ipcow::supervision::Ready;
 
 use super::args::ServeArgs;
 use super::outlet::Outlet;
+use super::service_manager::ServiceManager;
 use super::{exit, json, report};
 
 /// How long the end waits for a reader of stdout and stderr that stalls.
@@ -31,24 +32,26 @@ pub(super) struct Screen {
     pub(super) stdout: Outlet,
     pub(super) stderr: Outlet,
     pub(super) bars: MultiProgress,
+    /// Who started this run, if it wants to know how it goes.
+    pub(super) manager: ServiceManager,
 }
 
 impl Screen {
-    pub(super) fn open(args: &ServeArgs) -> io::Result<Self> {
+    pub(super) fn open(args: &ServeArgs, manager: ServiceManager) -> io::Result<Self> {
         let bars = MultiProgress::new();
-        let stdout = Outlet::open("ipcow-stdout", |text| {
+        let stdout = Outlet::open("ipcow-stdout", |text: Vec<u8>| {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(text)?;
+            stdout.write_all(&text)?;
             stdout.flush()
         })?;
         let beside = bars.clone();
-        let stderr = Outlet::open("ipcow-stderr", move |text| {
-            beside.suspend(|| io::stderr().lock().write_all(text))
+        let stderr = Outlet::open("ipcow-stderr", move |text: Vec<u8>| {
+            beside.suspend(|| io::stderr().lock().write_all(&text))
         })?;
         let (json, instance) = (args.json, args.name.clone());
         let from_terminal = io::stdin().is_terminal() || io::stderr().is_terminal();
         let patience = Cell::new(PATIENCE);
-        Ok(Self { json, instance, from_terminal, patience, stdout, stderr, bars })
+        Ok(Self { json, instance, from_terminal, patience, stdout, stderr, bars, manager })
     }
 
     /// Ends what stalls sooner: a second signal came.

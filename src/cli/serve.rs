@@ -19,6 +19,7 @@ use super::activation::{self, Activation};
 use super::args::ServeArgs;
 use super::progress::Display;
 use super::screen::Screen;
+use super::service_manager::ServiceManager;
 use super::{exit, logging, report};
 
 /// Most events that are printed in one piece as JSON.
@@ -43,6 +44,8 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
     if let Err(error) = Service::prepare_process() {
         return exit::cannot_serve(&error);
     }
+    // Once the process is confined it might not reach it.
+    let manager = ServiceManager::from_environment();
     // Before the first thread: each would keep the rights that it began with.
     let confined = match process::confine(&loaded.config.process, &[]) {
         Ok(confined) => confined,
@@ -53,12 +56,17 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
     let builder = builder.adopt(sockets);
     // Before the first thread, too. Where it fails, opening takes longer.
     let _kept_as_it_was = builder.make_room();
-    let screen = match Screen::open(args) {
+    let screen = match Screen::open(args, manager) {
         Ok(screen) => screen,
         Err(error) => return exit::fail(&error),
     };
-    logging::init(&loaded.config.log, screen.stderr.clone(), color);
+    let stderr = screen.stderr.clone();
+    let journal = match logging::init(&loaded.config.log, &args.name, stderr, color) {
+        Ok(journal) => journal,
+        Err(error) => return exit::no_journal(&error),
+    };
     report::log_confinement(&confined);
+    screen.manager.log();
     Activation::log_unfit(&unfit);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
@@ -67,6 +75,9 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
         }
         Err(error) => exit::fail(&error),
     };
+    if let Some(journal) = journal {
+        journal.flush(&screen.stderr);
+    }
     screen.flush();
     code
 }
@@ -146,13 +157,19 @@ async fn serve(
         Ok(handle) => handle,
         Err(error) => return screen.refuse(&error),
     };
-    let course = match told {
-        true => Ok(Course::Ended),
-        false => watch(args, &handle, signals, screen).await,
+    let whole_course = async {
+        let course = match told {
+            true => Ok(Course::Ended),
+            false => watch(args, &handle, signals, screen).await,
+        };
+        match course {
+            Ok(course) => finish(course, &handle, signals, screen).await,
+            Err(gone) => screen.refuse(&gone),
+        }
     };
-    match course {
-        Ok(course) => finish(course, &handle, signals, screen).await,
-        Err(gone) => screen.refuse(&gone),
+    tokio::select! {
+        code = whole_course => code,
+        never = screen.manager.follow(&handle) => match never {},
     }
 }
 
@@ -192,6 +209,7 @@ async fn watch(
         return Ok(Course::Ended);
     }
     screen.ready(&ready);
+    screen.manager.ready(&handle.snapshot());
     loop {
         let mut event = None;
         tokio::select! {
@@ -259,6 +277,7 @@ async fn finish(
     signals: &mut Signals,
     screen: &Screen,
 ) -> u8 {
+    screen.manager.stopping();
     let summary = match course {
         Course::BelowCoverage(_) => handle.stop().await,
         Course::Ended => {

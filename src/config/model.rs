@@ -292,12 +292,15 @@ pub enum LogLevel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// `Pretty` on a terminal, `Json` elsewhere.
+    /// `Journald` where stderr leads to the journal, `Pretty` on a terminal, `Json`
+    /// elsewhere.
     Auto,
     /// For people.
     Pretty,
     /// One JSON object a line.
     Json,
+    /// The journal's own protocol, each field by itself.
+    Journald,
 }
 
 impl Config {

@@ -10,8 +10,8 @@ pub(crate) enum Kind {
     Flag,
     /// A string of at most that many bytes.
     Text { max_bytes: usize },
-    /// One word of a list; `later` words are not built in this version.
-    Choice { words: &'static [&'static str], later: &'static [&'static str] },
+    /// One word of a list.
+    Choice { words: &'static [&'static str] },
     /// A whole number, bounds included.
     Whole { min: u64, max: u64, unit: &'static str },
     /// `"auto"` or a whole number, bounds included.
@@ -101,7 +101,7 @@ const fn later(section: &'static str, name: &'static str) -> Key {
 }
 
 const fn words(words: &'static [&'static str]) -> Kind {
-    Kind::Choice { words, later: &[] }
+    Kind::Choice { words }
 }
 
 const fn whole(min: u64, max: u64, unit: &'static str) -> Kind {
@@ -188,12 +188,7 @@ pub(crate) static KEYS: &[Key] = &[
     later("access_log", "path"),
     later("access_log", "capture_bytes"),
     key("log", "level", words(&["error", "warn", "info", "debug", "trace"]), "Least severe level."),
-    key(
-        "log",
-        "format",
-        Kind::Choice { words: &["auto", "pretty", "json"], later: &["journald"] },
-        "How a line looks.",
-    ),
+    key("log", "format", words(&["auto", "pretty", "json", "journald"]), "How a line looks."),
 ];
 
 /// The key `section.name`, built or not.

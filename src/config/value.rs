@@ -41,7 +41,7 @@ pub(crate) fn check(
         (Kind::Text { max_bytes }, DeValue::String(text)) if text.len() <= max_bytes => {
             Ok(ValueKind::String(text.to_string()))
         }
-        (Kind::Choice { words, .. }, DeValue::String(word)) if words.contains(&word.as_ref()) => {
+        (Kind::Choice { words }, DeValue::String(word)) if words.contains(&word.as_ref()) => {
             Ok(ValueKind::String(word.to_string()))
         }
         (
@@ -155,7 +155,7 @@ fn allowed(kind: Kind) -> String {
     match kind {
         Kind::Flag => "true or false".to_owned(),
         Kind::Text { max_bytes } => format!("a string of at most {max_bytes} bytes"),
-        Kind::Choice { words, .. } => format!("one of {}", list(words).join(", ")),
+        Kind::Choice { words } => format!("one of {}", list(words).join(", ")),
         Kind::Whole { min, max, unit } => format!("a whole number of {unit} from {min} to {max}"),
         Kind::AutoOrWhole { min, max, unit } => {
             format!("\"auto\" or a whole number of {unit} from {min} to {max}")
@@ -179,10 +179,7 @@ fn mismatch(key: &Key, name: &str, value: &Spanned<DeValue<'_>>) -> Wrong {
 /// More than the key's meaning, where the value suggests what was intended.
 fn advice(key: &Key, value: &DeValue<'_>) -> Option<String> {
     match (key.kind, value) {
-        (Kind::Choice { later, .. }, DeValue::String(word)) if later.contains(&word.as_ref()) => {
-            Some(format!("{} is not available in this version", quoted(word)))
-        }
-        (Kind::Choice { words, .. }, DeValue::String(word)) => {
+        (Kind::Choice { words }, DeValue::String(word)) => {
             super::nearest::nearest(word, words.iter().copied())
                 .map(|near| format!("did you mean \"{near}\"?"))
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::wire::{Decoder, Message, WireError};
-use crate::net::sys::descriptors::{self, MOST};
+use crate::net::sys::rights::{self, MOST};
 
 /// How long the other side may take to read what is sent.
 const SENDING: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ impl Channel {
         while sent < bytes.len() {
             // They go with the first byte, whatever else does.
             let with = if sent == 0 { descriptors } else { &[] };
-            match descriptors::send(&self.stream, &bytes[sent..], with) {
+            match rights::send(&self.stream, &bytes[sent..], with) {
                 Ok(more) => sent += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(Errno::ETOOMANYREFS as i32) => {
@@ -109,7 +109,7 @@ impl Channel {
                 return Err(ConversationError::Silent(patience));
             }
             self.stream.set_read_timeout(Some(left))?;
-            match descriptors::receive(&self.stream, &mut self.buffer) {
+            match rights::receive(&self.stream, &mut self.buffer) {
                 Ok((0, _)) => return Err(ConversationError::Gone),
                 Ok((length, descriptors)) => {
                     self.decoder.push(&self.buffer[..length]);

@@ -19,7 +19,7 @@ use socket2::SockRef;
 use super::Own;
 use super::channel::{Channel, ConversationError};
 use super::wire::{Entry, Message, Named, VERSION};
-use crate::net::sys::descriptors::MOST;
+use crate::net::sys::rights::MOST;
 use crate::service::{Offer, OfferError, ServiceHandle};
 
 /// How long a taker may take to come, or to answer what needs no thought.

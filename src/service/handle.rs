@@ -1,7 +1,7 @@
 //! The handle of a running service.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,8 @@ use crate::actors::supervisor::Supervisor;
 use crate::config::Config;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::supervision::{
-    Board, ChunkCounts, EndpointCounts, Load, Ready, RestartCounters, SessionGauge, Totals,
-    WorkerCounters,
+    Board, ChunkCounts, EndpointCounts, Load, Ready, RestartCounters, RestartCounts, SessionGauge,
+    Totals, WorkerCounters,
 };
 
 /// The service's thread ended without a summary: it panicked.
@@ -50,6 +50,10 @@ pub struct Snapshot {
     /// Reports that were refused because they came too late: of a lease or a
     /// Worker that was replaced meanwhile. Harmless.
     pub late_reports: u64,
+    /// Failures of sessions that did not fit into the error log's queue.
+    pub errors_dropped: u64,
+    /// Parts of the tree that came back after a crash.
+    pub restarts: RestartCounts,
     /// Since the start.
     pub uptime: Duration,
 }
@@ -76,6 +80,8 @@ pub(super) struct Shared {
     #[cfg(feature = "fault-injection")]
     pub(super) poisoned: Arc<std::sync::atomic::AtomicU32>,
     pub(super) restarts: Arc<RestartCounters>,
+    /// Failures of sessions that did not fit into the error log's queue.
+    pub(super) unlogged: Arc<AtomicU64>,
     pub(super) started: Instant,
     /// Counts the marks of an operator.
     pub(super) run: Arc<AtomicU64>,
@@ -128,6 +134,8 @@ impl ServiceHandle {
             peak_sessions: self.shared.gauge.peak(),
             hung_workers: self.shared.board.hung(),
             late_reports: self.shared.board.late(),
+            errors_dropped: self.shared.unlogged.load(Ordering::Relaxed),
+            restarts: self.shared.restarts.read(),
             uptime: self.shared.started.elapsed(),
         }
     }

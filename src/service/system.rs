@@ -79,6 +79,7 @@ pub(super) fn start(
         handed_over: Arc::new(watch::channel(false).0),
         events: Arc::new(EventHub::new(most_events)),
         restarts: Arc::default(),
+        unlogged: Arc::default(),
         #[cfg(feature = "fault-injection")]
         poisoned: Arc::new(faults.poisoned_chunk.into()),
         settings: Arc::new(tree::session_settings(config, &plan)),

@@ -6,7 +6,6 @@ use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
@@ -71,7 +70,7 @@ pub(super) fn start(
     adoption: Adoption,
     outlets: Outlets,
 ) -> Tree {
-    let dropped = Arc::new(AtomicU64::new(0));
+    let dropped = Arc::clone(&shared.unlogged);
     let (failures, queue) = mpsc::channel(FAILURES);
     let (notices, noticed) = mpsc::channel(NOTICES);
     let (ended, ends) = mpsc::unbounded_channel();
@@ -100,10 +99,15 @@ pub(super) fn start(
     let plan = &shared.plan;
     let (routes, own_addresses) = watch::channel(LocalRoutes::read().ok());
     let runtime = runtimes(config, plan, outlets.layout.subscribe(), own_addresses);
+    let table = table(plan, adoption);
+    if let Some(counters) = shared.counters.first() {
+        // What is left out from the start: no worker will ever try it.
+        counters.bind_failed(FaultKind::FdLimit, table.endpoint_counts().quarantined);
+    }
     let setup = Setup {
         endpoints: plan.endpoints.clone(),
         groups: plan.endpoints.groups().iter().map(|it| Arc::new(runtime(&it.settings))).collect(),
-        table: table(plan, adoption),
+        table,
         meters: HashMap::new(),
         layout: outlets.layout,
         max_endpoints: config.limits.max_endpoints,

@@ -4,9 +4,12 @@
 //! counting costs no contention. Reads are exact once the writers are joined.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
+use super::bind_times::{BindClock, BindTimes};
 use super::drop_reason::DropReason;
 use super::end_reason::{EndReason, SessionEnd};
+use super::failure::FaultKind;
 use super::refusal::Refusal;
 
 /// What one worker counts. Written by its thread alone.
@@ -24,6 +27,9 @@ pub struct WorkerCounters {
     udp_out: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
     opened: AtomicU64,
+    bind_failures: [AtomicU64; FaultKind::OF_OPENING.len()],
+    retries: AtomicU64,
+    bind_times: BindClock,
 }
 
 /// Sums of the blocks of all workers.
@@ -59,6 +65,14 @@ pub struct Totals {
     pub dropped: [u64; DropReason::ALL.len()],
     /// Endpoints that were opened, retries included. For progress alone.
     pub opened: u64,
+    /// Endpoints that could not be opened, each attempt, in the order of
+    /// [`FaultKind::OF_OPENING`].
+    pub bind_failures: [u64; FaultKind::OF_OPENING.len()],
+    /// Attempts to open an endpoint that had failed since it last listened, and
+    /// not by a crash of this program: those are restarts.
+    pub retries: u64,
+    /// How long opening took.
+    pub bind_times: BindTimes,
 }
 
 impl WorkerCounters {
@@ -104,6 +118,21 @@ impl WorkerCounters {
     pub fn endpoint_opened(&self) {
         self.opened.fetch_add(1, Relaxed);
     }
+
+    /// Endpoints could not be opened.
+    pub fn bind_failed(&self, kind: FaultKind, count: u64) {
+        self.bind_failures[kind.index_of_opening()].fetch_add(count, Relaxed);
+    }
+
+    /// An endpoint that had failed is tried again.
+    pub fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// An attempt to open an endpoint took so long.
+    pub fn bind_took(&self, time: Duration) {
+        self.bind_times.took(time);
+    }
 }
 
 impl Totals {
@@ -111,6 +140,10 @@ impl Totals {
     pub fn sum<'a>(blocks: impl IntoIterator<Item = &'a WorkerCounters>) -> Self {
         let mut sum = Self::default();
         for block in blocks {
+            for (reason, counter) in EndReason::ALL.into_iter().zip(&block.ended) {
+                sum.session_ended(reason, counter.load(Relaxed));
+            }
+            // After the ends: no more may have ended than are seen to have begun.
             sum.accepted += block.accepted.load(Relaxed);
             sum.tcp_in += block.tcp_in.load(Relaxed);
             sum.tcp_out += block.tcp_out.load(Relaxed);
@@ -119,8 +152,10 @@ impl Totals {
             sum.udp_in += block.udp_in.load(Relaxed);
             sum.udp_out += block.udp_out.load(Relaxed);
             sum.opened += block.opened.load(Relaxed);
-            for (reason, counter) in EndReason::ALL.into_iter().zip(&block.ended) {
-                sum.session_ended(reason, counter.load(Relaxed));
+            sum.retries += block.retries.load(Relaxed);
+            sum.bind_times.add(&block.bind_times);
+            for (total, counter) in sum.bind_failures.iter_mut().zip(&block.bind_failures) {
+                *total += counter.load(Relaxed);
             }
             for (total, counter) in sum.refused.iter_mut().zip(&block.refused) {
                 *total += counter.load(Relaxed);
@@ -198,12 +233,17 @@ mod tests {
             block.session_bytes(3, 2);
             block.datagrams_dropped(DropReason::ReceiveBuffer, 4);
             block.session_refused(Refusal::SourceLimit);
+            block.bind_failed(FaultKind::BindInUse, 1);
+            block.retried();
+            block.bind_took(Duration::from_millis(2));
         }
         blocks[0].session_ended(EndReason::Forced);
         let totals = Totals::sum(&blocks);
         assert_eq!((totals.accepted, totals.forced, totals.active()), (2, 1, 1));
         assert_eq!((totals.tcp_in, totals.tcp_out), (6, 4));
         assert_eq!(totals.dropped[DropReason::ReceiveBuffer.index()], 8);
+        assert_eq!(totals.bind_failures[FaultKind::BindInUse.index_of_opening()], 2);
+        assert_eq!((totals.retries, totals.bind_times.count()), (2, 2));
         assert_eq!((totals.refused[Refusal::SourceLimit.index()], totals.refusals()), (2, 2));
     }
 

@@ -85,6 +85,27 @@ pub struct Fault {
 }
 
 impl FaultKind {
+    /// Why an endpoint can fail to open, in the order of [`Self::index_of_opening`].
+    pub const OF_OPENING: [Self; 9] = [
+        Self::BindInUse,
+        Self::BindAbsent,
+        Self::BindUnreachable,
+        Self::BindPermission,
+        Self::BindResource,
+        Self::BindConfiguration,
+        Self::BindOther,
+        Self::BindRolledBack,
+        Self::FdLimit,
+    ];
+
+    /// The kind's place in an array with one slot for each of [`Self::OF_OPENING`];
+    /// that of [`Self::BindOther`] for a kind that opening does not meet.
+    #[must_use]
+    pub fn index_of_opening(self) -> usize {
+        let place = |wanted| Self::OF_OPENING.iter().position(|kind| *kind == wanted);
+        place(self).or_else(|| place(Self::BindOther)).unwrap_or(0)
+    }
+
     /// The name in `errors.by_kind`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -280,6 +301,15 @@ mod tests {
         assert_eq!(class(Errno::EMFILE), FaultClass::Resource);
         assert_eq!(class(Errno::EAFNOSUPPORT), FaultClass::Configuration);
         assert_eq!(class(Errno::EIO), FaultClass::Transient);
+    }
+
+    #[test]
+    fn every_kind_of_opening_counts_in_its_own_place_and_no_other_kind_is_lost() {
+        for (place, kind) in FaultKind::OF_OPENING.into_iter().enumerate() {
+            assert_eq!(kind.index_of_opening(), place);
+        }
+        let other = FaultKind::BindOther.index_of_opening();
+        assert_eq!(FaultKind::Listener.index_of_opening(), other);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Pure: no actor, no runtime, no clock (time is an argument), no socket (the
 //! table is generic over what it holds for a listening endpoint).
 
+mod bind_times;
 mod board;
 mod chunk;
 mod counters;
@@ -25,6 +26,7 @@ mod source_limits;
 mod states;
 mod table;
 
+pub use bind_times::BindTimes;
 pub use board::Board;
 pub use chunk::{ChunkEvent, ChunkId, ChunkState, IllegalTransition, Lease, WorkerId};
 pub use counters::{SessionGauge, Totals, WorkerCounters};

@@ -46,11 +46,7 @@ const RULES: &[Rule] = &[
         forbidden: NO_ENVIRONMENT,
         except: &["main.rs", "cli/", "config/sources.rs", "service/signals.rs"],
     },
-    Rule {
-        room: "",
-        forbidden: &["unsafe"],
-        except: &["net/sys.rs", "net/sys/batch.rs", "net/sys/descriptors.rs"],
-    },
+    Rule { room: "", forbidden: &["unsafe"], except: &["net/sys.rs", "net/sys/"] },
     Rule { room: "", forbidden: &["actix"], except: &["actors/", "service/"] },
 ];
 

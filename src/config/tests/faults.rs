@@ -41,8 +41,6 @@ fn keys_of_a_later_version_are_refused_by_name() {
             assert_eq!(only_fault(&group).message, message);
         }
     }
-    let fault = only_fault("[log]\nformat = \"journald\"\n");
-    assert_eq!(fault.help.as_deref(), Some("\"journald\" is not available in this version"));
 }
 
 #[test]

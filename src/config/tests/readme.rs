@@ -23,7 +23,7 @@ fn allowed(kind: Kind) -> (String, &'static str) {
     match kind {
         Kind::Flag => ("`true`, `false`".to_owned(), "–"),
         Kind::Text { max_bytes } => (format!("at most {}", grouped(max_bytes as u64)), "bytes"),
-        Kind::Choice { words, .. } => {
+        Kind::Choice { words } => {
             let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
             (words.join(", "), "–")
         }

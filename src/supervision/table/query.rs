@@ -110,6 +110,14 @@ impl<S> ChunkTable<S> {
         self.row(place).map_or((0, None), |row| (row.number, row.socket.as_ref()))
     }
 
+    /// Whether opening it is a retry: it failed since it last listened, and not
+    /// by a crash of this program.
+    #[must_use]
+    pub fn is_retried(&self, place: Place) -> bool {
+        let fault = self.row(place).and_then(|row| row.fault);
+        fault.is_some_and(|fault| !fault.kind.is_crash())
+    }
+
     /// Whether the endpoint listens.
     #[must_use]
     pub fn listens(&self, place: Place) -> bool {

@@ -1,0 +1,3 @@
+//! What a running service shows to programs outside.
+
+pub mod metrics;
