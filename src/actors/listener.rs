@@ -69,7 +69,13 @@ impl Listener {
     fn report(&self, kind: FaultKind, error: &std::io::Error) {
         let fault = Fault { kind, errno: error.raw_os_error().unwrap_or(0) };
         let endpoint = self.endpoint();
-        self.local.report_session(SessionFailed { endpoint, peer: None, fault, panic: None });
+        self.local.report_session(SessionFailed {
+            endpoint,
+            peer: None,
+            fault,
+            panic: None,
+            error: None,
+        });
     }
 
     /// Starts a session for each client that the backlog still holds: closing

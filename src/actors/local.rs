@@ -126,6 +126,8 @@ pub(crate) struct WorkerLocal {
     pub(crate) shortage: Rc<Shortage>,
     /// The panic of the session that is being dropped, if it is one.
     pub(crate) session_panic: RefCell<Option<String>>,
+    /// What an own session that is being dropped said of its failure.
+    pub(crate) session_error: RefCell<Option<String>>,
     /// Chunks that are being opened or reported; a drain waits for them.
     opening: Cell<usize>,
     /// Told when a session, a listener or an opening is gone.
@@ -153,6 +155,7 @@ impl WorkerLocal {
                 draining_places: RefCell::default(),
                 shortage: Rc::default(),
                 session_panic: RefCell::default(),
+                session_error: RefCell::default(),
                 gone: Notify::new(),
             });
             HERE.set(Some(Rc::clone(&local)));
@@ -258,6 +261,7 @@ impl WorkerLocal {
             entry.session.settle(stamp);
             let drains =
                 self.sessions_end.get() || !draining.is_empty() && draining.contains(&entry.place);
+            entry.session.drains(drains, self.now());
             let quiet = self.share.settings.quiet.filter(|_| drains);
             if let Some(expired) = entry.session.clock().expired(self.now(), limits, quiet) {
                 entry.session.tell(EndSession(expired));

@@ -7,6 +7,7 @@ pub(crate) mod admission;
 pub(crate) mod desk;
 pub(crate) mod error_log;
 pub(crate) mod event_hub;
+pub(crate) mod handlers;
 pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod local;

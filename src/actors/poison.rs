@@ -11,7 +11,7 @@ use actix::{AsyncContext, Context, Handler, Message, WrapFuture};
 
 use super::error_log::ErrorLog;
 use super::listener::Listener;
-use super::session::EchoSession;
+use super::session::{EchoSession, OwnSession};
 use super::supervisor::Supervisor;
 use super::udp_listener::UdpListener;
 use super::worker::Worker;
@@ -61,7 +61,7 @@ macro_rules! mortal {
     )*};
 }
 
-mortal!(Supervisor, ErrorLog, Worker, Listener, UdpListener, EchoSession);
+mortal!(Supervisor, ErrorLog, Worker, Listener, UdpListener, EchoSession, OwnSession);
 
 /// Panics with this message.
 pub(crate) fn die(message: &str) {

@@ -16,7 +16,7 @@ pub(crate) use operations::{
     NotReplanned, OfferSockets, Offered, Replan, Touch, WithdrawSockets,
 };
 
-use super::session::{Accepted, Served};
+use super::session::{Accepted, OwnSessions, Served};
 use super::worker::Worker;
 use crate::config::ListenSettings;
 use crate::net::bind::Bound;
@@ -31,11 +31,14 @@ use crate::supervision::{
 /// What all endpoints of a group share once the service runs.
 #[derive(Debug)]
 pub(crate) struct GroupRuntime {
+    pub(crate) name: String,
     pub(crate) settings: Arc<ListenSettings>,
     /// `settings.termination`, compiled; `None` = none.
     pub(crate) terminator: Option<Terminator>,
     /// `settings.backlog`, with the system's value where it says auto.
     pub(crate) backlog: u16,
+    /// Who serves its sessions; `None` = they echo, or discard.
+    pub(crate) sessions: Option<OwnSessions>,
     /// What its UDP listeners do with datagrams.
     pub(crate) datagrams: DatagramRules,
 }
@@ -216,6 +219,8 @@ pub(crate) struct SessionFailed {
     pub(crate) fault: Fault,
     /// The message, where the session panicked.
     pub(crate) panic: Option<String>,
+    /// What an embedder's own session says of it.
+    pub(crate) error: Option<String>,
 }
 
 /// Event, Supervisor or service → ErrorLog: something to be logged that asks

@@ -1,19 +1,30 @@
 //! One accepted TCP connection: an actor, the task that moves its bytes, and its
 //! place in the books.
 //!
-//! The bytes are the pump's (`net::echo`). The actor takes the session's
-//! messages, and costs nothing where there are none: the task that polls both
-//! asks it only when something was sent. Each session is counted out exactly
-//! once, whatever ends it: that is what [`Books`] is for.
+//! What moves the bytes is a [`Body`]: the pump that echoes, or an embedder's own
+//! (`own`). The actor takes the session's messages, and costs nothing where there
+//! are none: the task that polls both asks it only when something was sent. Each
+//! session is counted out exactly once, whatever ends it: that is what [`Books`]
+//! is for.
 
+mod body;
 mod books;
+mod connection;
+mod context;
+mod echo;
+mod handler;
+mod own;
+mod stream;
 
 use std::cell::Cell;
 use std::io;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
+use std::time::Instant;
 
 use actix::dev::{ContextFut, ToEnvelope};
 use actix::{Actor, Addr, Context, Handler, Message};
@@ -23,16 +34,31 @@ use super::admission::Seat;
 use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched_within};
-use crate::net::echo::{End, Phase, Pump, Tally};
+use crate::net::echo::{End, Pump};
 use crate::net::sys;
 use crate::spec::Endpoint;
 use crate::supervision::{EndReason, Expired, Fault, FaultKind, Meter, Place, SessionClock, Stamp};
+use body::Body;
 use books::Books;
+use connection::{About, Connection};
+use own::Own;
+
+pub use context::{Busy, Outcome, SessionContext};
+pub(crate) use handler::{OwnSessions, StartSession, erase};
+pub use handler::{SessionHandler, session_actors};
+pub use stream::SessionStream;
 
 /// One accepted connection, as far as it is spoken to.
-pub(crate) struct EchoSession {
+pub(crate) struct Session<B> {
     shared: Rc<Shared>,
+    body: PhantomData<fn() -> B>,
 }
+
+/// A session that echoes, or discards.
+pub(crate) type EchoSession = Session<Pump<TcpStream>>;
+
+/// A session that an embedder serves.
+pub(crate) type OwnSession = Session<Own>;
 
 /// What a session's actor, its task and its thread know of it.
 struct Shared {
@@ -60,6 +86,16 @@ impl Shared {
         let Unmetered { read, written, run } = self.unmetered.take();
         self.meter.session_bytes(read, written, Stamp { run, ..at });
     }
+
+    /// Counts what moved, and keeps it for the meter.
+    fn count(&self, local: &WorkerLocal, read: u64, written: u64) {
+        local.share.counters.session_bytes(read, written);
+        if read + written > 0 {
+            let Unmetered { read: before, written: sent, .. } = self.unmetered.get();
+            let (read, written, run) = (before + read, sent + written, local.stamp().run);
+            self.unmetered.set(Unmetered { read, written, run });
+        }
+    }
 }
 
 /// Why a session is to end.
@@ -83,8 +119,13 @@ pub(crate) struct Accepted {
 /// The way to a session of this thread. There is no other: a message that came
 /// past it would lie unseen.
 pub(crate) struct SessionHandle {
-    addr: Addr<EchoSession>,
+    mailbox: Mailbox,
     shared: Rc<Shared>,
+}
+
+enum Mailbox {
+    Echo(Addr<EchoSession>),
+    Own(Box<(Addr<OwnSession>, Rc<Connection>)>),
 }
 
 impl SessionHandle {
@@ -98,15 +139,28 @@ impl SessionHandle {
         self.shared.settle(at);
     }
 
+    /// Says whether its service or its endpoint drains, to a session that listens
+    /// to that. It begins to be quiet when it hears so.
+    pub(crate) fn drains(&self, drains: bool, now: Instant) {
+        if let Mailbox::Own(own) = &self.mailbox {
+            own.1.drains(drains, now);
+        }
+    }
+
     /// Sends a message, which is lost where the mailbox is full: false then.
     pub(crate) fn tell<M>(&self, message: M) -> bool
     where
         M: Message + Send + 'static,
         M::Result: Send,
         EchoSession: Handler<M>,
+        OwnSession: Handler<M>,
         Context<EchoSession>: ToEnvelope<EchoSession, M>,
+        Context<OwnSession>: ToEnvelope<OwnSession, M>,
     {
-        let sent = self.addr.try_send(message).is_ok();
+        let sent = match &self.mailbox {
+            Mailbox::Echo(addr) => addr.try_send(message).is_ok(),
+            Mailbox::Own(own) => own.0.try_send(message).is_ok(),
+        };
         self.shared.has_mail.set(true);
         sent
     }
@@ -120,45 +174,57 @@ pub(crate) struct Served {
     pub(crate) meter: Meter,
 }
 
-impl EchoSession {
-    /// Starts a session on this thread.
-    pub(crate) fn spawn(
-        local: &Rc<WorkerLocal>,
-        served: Served,
-        group: &GroupRuntime,
-        accepted: Accepted,
-    ) {
-        let Accepted { stream, peer, seat } = accepted;
-        let stream = match TcpStream::from_std(stream) {
-            Ok(stream) => stream,
-            Err(error) => return refuse(local, &served, peer, &error),
-        };
-        let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
-        // It is known before it runs: a drain that begins now finds it.
-        let Served { endpoint, place, meter } = served;
-        local.enter_session(place, peer, |key| {
-            let shared = Rc::new(Shared {
-                clock: SessionClock::new(local.now()),
-                // An actor begins when it is polled for the first time.
-                has_mail: Cell::new(true),
-                order: Cell::new(None),
-                meter,
-                unmetered: Cell::default(),
-            });
-            let to = (endpoint, Rc::clone(&shared));
-            let books = Books::open(Rc::clone(local), key, to, peer, seat);
-            let wrap = |mailbox| Moving { pump, mailbox, books };
-            let local = Rc::clone(local);
-            let actor = Self { shared: Rc::clone(&shared) };
-            let addr = start_watched_within(actor, wrap, move |ended| {
-                if let Ended::Panicked(message) = ended {
-                    // The books are closed next, when the session is dropped.
-                    local.session_panic.replace(Some(message));
-                }
-            });
-            SessionHandle { addr, shared }
+/// Starts a session on this thread.
+pub(crate) fn begin(
+    local: &Rc<WorkerLocal>,
+    served: Served,
+    group: &Arc<GroupRuntime>,
+    accepted: Accepted,
+) {
+    let Accepted { stream, peer, seat } = accepted;
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return refuse(local, &served, peer, &error),
+    };
+    // It is known before it runs: a drain that begins now finds it.
+    let Served { endpoint, place, meter } = served;
+    local.enter_session(place, peer, |key| {
+        let shared = Rc::new(Shared {
+            clock: SessionClock::new(local.now()),
+            // An actor begins when it is polled for the first time.
+            has_mail: Cell::new(true),
+            order: Cell::new(None),
+            meter,
+            unmetered: Cell::default(),
         });
-    }
+        let books = Books::open(Rc::clone(local), key, (endpoint, Rc::clone(&shared)), peer, seat);
+        let mailbox = match &group.sessions {
+            None => {
+                let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
+                Mailbox::Echo(start(pump, books))
+            }
+            Some(sessions) => {
+                let about =
+                    About { id: sessions.next_id(), endpoint, peer, group: Arc::clone(group) };
+                let to = (Rc::clone(local), Rc::clone(&shared));
+                let connection = Rc::new(Connection::new(stream, to, about));
+                let own = Own::new(sessions.handler(), Rc::clone(&connection));
+                Mailbox::Own(Box::new((start(own, books), connection)))
+            }
+        };
+        SessionHandle { mailbox, shared }
+    });
+}
+
+fn start<B: Body>(body: B, books: Books) -> Addr<Session<B>> {
+    let (local, shared) = (Rc::clone(&books.local), Rc::clone(&books.shared));
+    let wrap = |mailbox| Moving { body, mailbox, books };
+    start_watched_within(Session { shared, body: PhantomData }, wrap, move |ended| {
+        if let Ended::Panicked(message) = ended {
+            // The books are closed next, when the session is dropped.
+            local.session_panic.replace(Some(message));
+        }
+    })
 }
 
 /// Books a connection that could not even begin.
@@ -170,14 +236,20 @@ fn refuse(local: &WorkerLocal, served: &Served, peer: SocketAddr, error: &io::Er
     local.share.counters.session_ended(EndReason::NotBegun);
     let errno = error.raw_os_error().unwrap_or(0);
     let fault = Fault { kind: FaultKind::SessionFailed, errno };
-    local.report_session(SessionFailed { endpoint, peer: Some(peer), fault, panic: None });
+    local.report_session(SessionFailed {
+        endpoint,
+        peer: Some(peer),
+        fault,
+        panic: None,
+        error: None,
+    });
 }
 
-impl Actor for EchoSession {
+impl<B: 'static> Actor for Session<B> {
     type Context = Context<Self>;
 }
 
-impl Handler<EndSession> for EchoSession {
+impl<B: 'static> Handler<EndSession> for Session<B> {
     type Result = ();
 
     fn handle(&mut self, EndSession(expired): EndSession, _ctx: &mut Self::Context) {
@@ -188,7 +260,7 @@ impl Handler<EndSession> for EchoSession {
     }
 }
 
-impl Handler<CutSession> for EchoSession {
+impl<B: 'static> Handler<CutSession> for Session<B> {
     type Result = ();
 
     fn handle(&mut self, cut: CutSession, _ctx: &mut Self::Context) {
@@ -198,13 +270,13 @@ impl Handler<CutSession> for EchoSession {
 
 /// A session's task. What it holds is dropped from the first to the last: the
 /// connection is closed before its end is counted.
-struct Moving {
-    pump: Pump<TcpStream>,
-    mailbox: ContextFut<EchoSession, Context<EchoSession>>,
+struct Moving<B: 'static> {
+    body: B,
+    mailbox: ContextFut<Session<B>, Context<Session<B>>>,
     books: Books,
 }
 
-impl Future for Moving {
+impl<B: Body> Future for Moving<B> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
@@ -218,8 +290,8 @@ impl Future for Moving {
         let order = session.books.shared.order.take();
         let end = match order {
             None => None,
-            Some(Order::Deadline(expired)) => session.obey(expired),
-            Some(Order::Cut(CutSession::Fin)) => session.finish(End::Drain),
+            Some(Order::Deadline(expired)) => session.obey(expired, task),
+            Some(Order::Cut(CutSession::Fin)) => session.body.finish(End::Drain),
             Some(Order::Cut(cut)) => {
                 session.cut(cut);
                 return Poll::Ready(());
@@ -227,72 +299,42 @@ impl Future for Moving {
         };
         session.books.end = match end {
             Some(end) => Some(end),
-            None => Some(ready!(session.move_bytes(task))),
+            None => Some(ready!(session.body.poll_run(task, &session.books))),
         };
         Poll::Ready(())
     }
 }
 
-impl Moving {
+impl<B: Body> Moving<B> {
     /// Ends the session because of a deadline; `Some` where it ends at once.
-    fn obey(&mut self, expired: Expired) -> Option<End> {
+    fn obey(&mut self, expired: Expired, task: &mut Task<'_>) -> Option<End> {
         let end = match expired {
+            Expired::Write if !self.body.is_stalled(task) => return None,
             Expired::Write => {
                 // Or the kernel would hold megabytes for a peer that never reads.
-                let _gone = sys::reset_on_close(self.pump.stream());
+                let _gone = self.body.ask(sys::reset_on_close);
                 return Some(End::WriteTimeout);
             }
-            Expired::Linger => return Some(End::Terminated),
+            Expired::Linger => return Some(self.body.lingered()),
             Expired::Idle => End::Idle,
             Expired::Lifetime => End::Lifetime,
             Expired::Quiet => {
                 // What the peer has not acknowledged is still in flight.
-                if sys::unacknowledged(self.pump.stream()).is_ok_and(|bytes| bytes > 0) {
+                let unacknowledged = self.body.ask(sys::unacknowledged);
+                if self.body.is_busy() || matches!(unacknowledged, Some(Ok(1..))) {
                     return None;
                 }
                 End::Drain
             }
         };
-        self.finish(end)
+        self.body.finish(end)
     }
 
     /// Cuts it off: its books say so, and not how it ended.
     fn cut(&mut self, cut: CutSession) {
         if cut == CutSession::Reset {
-            let _gone = sys::reset_on_close(self.pump.stream());
+            let _gone = self.body.ask(sys::reset_on_close);
         }
         self.books.cut = true;
-    }
-
-    /// Ends it with FIN; `Some` where it ends at once.
-    fn finish(&mut self, end: End) -> Option<End> {
-        if self.pump.unsent() > 0 || self.pump.phase() == Phase::Flushing {
-            // The peer takes nothing: waiting for a flush would be waiting for ever.
-            return Some(end);
-        }
-        self.pump.finish(end);
-        None
-    }
-
-    /// Polls the pump with the thread's read buffer.
-    fn move_bytes(&mut self, task: &mut Task<'_>) -> Poll<End> {
-        let local = &self.books.local;
-        let mut tally = Tally::default();
-        let polled = self.pump.poll(task, &mut local.scratch.borrow_mut(), &mut tally);
-        local.share.counters.session_bytes(tally.read, tally.written);
-        let shared = &self.books.shared;
-        if tally.read + tally.written > 0 {
-            let Unmetered { read, written, .. } = shared.unmetered.get();
-            let (read, written) = (read + tally.read, written + tally.written);
-            shared.unmetered.set(Unmetered { read, written, run: local.stamp().run });
-        }
-        shared.clock.observe(
-            local.now(),
-            tally.read + tally.written > 0,
-            tally.written > 0,
-            self.pump.unsent() > 0,
-            self.pump.phase() == Phase::Lingering,
-        );
-        polled
     }
 }

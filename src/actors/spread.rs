@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::local::WorkerLocal;
 use super::protocol::SessionAccepted;
 use super::roster::Roster;
-use super::session::EchoSession;
+use super::session;
 use crate::net::sys;
 use crate::supervision::{EndReason, WorkerCounters, WorkerId};
 
@@ -41,7 +41,7 @@ impl WorkerLocal {
 
     fn begin_session(self: &Rc<Self>, accepted: SessionAccepted) {
         let SessionAccepted { served, group, accepted } = accepted;
-        EchoSession::spawn(self, served, &group, accepted);
+        session::begin(self, served, &group, accepted);
     }
 
     /// Starts the sessions that others accepted for this thread, until it ends.

@@ -6,7 +6,9 @@ use super::adoption::{Adoption, Given};
 use super::handle::ServiceHandle;
 use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
-use crate::config::{Config, Group, ListenSettings};
+use crate::actors::handlers::Handlers;
+use crate::actors::session::{SessionHandler, erase};
+use crate::config::{Config, Group};
 use crate::net::given::GivenSocket;
 use crate::net::host;
 use crate::plan::endpoints::homes::Arrival;
@@ -16,11 +18,15 @@ use crate::plan::resources::descriptor_room;
 use crate::spec::{Endpoint, Spec, SpecError};
 use crate::supervision::Coverage;
 
+/// The group of [`ServiceBuilder::listen`].
+const BUILDER: &str = "builder";
+
 /// A service that is planned and not started yet.
 #[derive(Debug)]
 pub struct Service {
     config: Config,
     plan: Plan,
+    handlers: Handlers,
     adoption: Adoption,
     faults: StartFaults,
 }
@@ -32,8 +38,8 @@ pub struct Service {
 #[derive(Debug)]
 pub struct ServiceBuilder {
     config: Config,
-    settings: ListenSettings,
-    specs: Vec<Spec>,
+    groups: Vec<Group>,
+    handlers: Handlers,
     force: bool,
     given: Given,
     faults: StartFaults,
@@ -46,6 +52,14 @@ pub enum StartError {
     /// The endpoints make no plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Something of the program's own was meant for a group that there is not.
+    #[error("there is no group `{name}` to be served in its own way; there are {known}")]
+    UnknownGroup {
+        /// The name.
+        name: String,
+        /// The groups there are.
+        known: String,
+    },
     /// Fewer endpoints fit into the process's file descriptors than
     /// `coverage.min_bound` asks for. Nothing was bound.
     #[error(
@@ -86,12 +100,11 @@ impl Service {
     #[must_use]
     pub fn builder() -> ServiceBuilder {
         let mut config = Config::default();
-        let settings = ListenSettings::default();
         config.groups.clear();
         ServiceBuilder {
             config,
-            settings,
-            specs: Vec::new(),
+            groups: Vec::new(),
+            handlers: Handlers::default(),
             force: false,
             given: Given::default(),
             faults: StartFaults::default(),
@@ -146,7 +159,7 @@ impl Service {
     /// # Errors
     /// [`StartError`]; nothing was bound then.
     pub fn start(self) -> Result<ServiceHandle, StartError> {
-        let Self { config, plan, adoption, faults } = self;
+        let Self { config, plan, handlers, adoption, faults } = self;
         let total = plan.endpoints.len();
         // Where they cannot be had, opening is slower or comes to less.
         let _kept_as_it_was = make_room(total, &config);
@@ -167,7 +180,7 @@ impl Service {
             return Err(StartError::EphemeralExhausted { message, fix });
         }
         Self::prepare_process()?;
-        Ok(system::start(&config, plan, adoption, faults)?)
+        Ok(system::start(&config, plan, (handlers, adoption), faults)?)
     }
 }
 
@@ -231,9 +244,41 @@ impl ServiceBuilder {
     ///
     /// # Errors
     /// [`SpecError`] with the place of the fault.
-    pub fn listen(mut self, spec: &str) -> Result<Self, SpecError> {
-        self.specs.push(Spec::parse(spec)?);
+    pub fn listen(self, spec: &str) -> Result<Self, SpecError> {
+        self.listen_in(BUILDER, spec)
+    }
+
+    /// Adds the endpoints of a spec to the group of that name, which is made, with
+    /// default settings, where [`Self::config`] has none. [`Self::listen`] adds to the
+    /// group `builder`.
+    ///
+    /// # Errors
+    /// [`SpecError`] with the place of the fault.
+    pub fn listen_in(mut self, group: &str, spec: &str) -> Result<Self, SpecError> {
+        let spec = Spec::parse(spec)?;
+        match self.groups.iter_mut().find(|known| known.name == group) {
+            Some(known) => known.specs.push(spec),
+            None => self.groups.push(Group::new(group, vec![spec])),
+        }
         Ok(self)
+    }
+
+    /// Serves the TCP sessions of all groups with code of your own instead of the echo;
+    /// see [`SessionHandler`]. `mode` and `termination` of a group mean nothing then;
+    /// limits, drains, counters and supervision are what they are for the echo.
+    #[must_use]
+    pub fn sessions(mut self, handler: impl SessionHandler) -> Self {
+        self.handlers.sessions.set_for_all(erase(handler));
+        self
+    }
+
+    /// Serves the TCP sessions of one group with code of your own, whatever
+    /// [`Self::sessions`] says for the others. [`Self::build`] refuses a group that
+    /// there is not.
+    #[must_use]
+    pub fn group_sessions(mut self, group: &str, handler: impl SessionHandler) -> Self {
+        self.handlers.sessions.set(group.to_owned(), erase(handler));
+        self
     }
 
     /// Makes room in the process's descriptor table for this service: to be called
@@ -251,7 +296,7 @@ impl ServiceBuilder {
     /// What getrlimit(2), setrlimit(2) or fcntl(2) said. The service can be
     /// started all the same.
     pub fn make_room(&self) -> io::Result<()> {
-        let config = whole(self.config.clone(), self.settings.clone(), self.specs.clone());
+        let config = whole(self.config.clone(), self.groups.clone());
         match endpoints::count(&config) {
             Some(count) => make_room(count, &config),
             None => Ok(()),
@@ -261,20 +306,29 @@ impl ServiceBuilder {
     /// Plans the service: resolves names, counts endpoints, divides resources.
     ///
     /// # Errors
-    /// [`StartError::Plan`].
+    /// [`StartError::Plan`] and [`StartError::UnknownGroup`].
     pub fn build(self) -> Result<Service, StartError> {
-        let Self { config, settings, specs, force, given, faults } = self;
-        let config = whole(config, settings, specs);
+        let Self { config, groups, handlers, force, given, faults } = self;
+        let config = whole(config, groups);
+        let is_known = |name: &str| config.groups.iter().any(|group| group.name == name);
+        if let Some(name) = handlers.groups().find(|name| !is_known(name)) {
+            let name = name.to_owned();
+            let known: Vec<_> = config.groups.iter().map(|group| group.name.as_str()).collect();
+            return Err(StartError::UnknownGroup { name, known: known.join(", ") });
+        }
         let plan = planning::plan_with(&config, force, &given)?;
         let adoption = Adoption::new(given, &config, &plan);
-        Ok(Service { config, plan, adoption, faults })
+        Ok(Service { config, plan, handlers, adoption, faults })
     }
 }
 
-/// The configuration with the group of [`ServiceBuilder::listen`].
-fn whole(mut config: Config, settings: ListenSettings, specs: Vec<Spec>) -> Config {
-    if !specs.is_empty() {
-        config.groups.push(Group { name: "builder".to_owned(), specs, settings });
+/// The configuration with the groups of [`ServiceBuilder::listen_in`].
+fn whole(mut config: Config, groups: Vec<Group>) -> Config {
+    for group in groups {
+        match config.groups.iter_mut().find(|known| known.name == group.name) {
+            Some(known) => known.specs.extend(group.specs),
+            None => config.groups.push(group),
+        }
     }
     config
 }

@@ -13,6 +13,7 @@ use super::system::Command;
 use crate::actors::admission::Admission;
 use crate::actors::error_log::ErrorLog;
 use crate::actors::event_hub::{EventHub, Events};
+use crate::actors::handlers::Handlers;
 use crate::actors::link::Link;
 use crate::actors::local::Gate;
 #[cfg(feature = "fault-injection")]
@@ -87,6 +88,8 @@ pub(super) struct Shared {
     pub(super) run: Arc<AtomicU64>,
     /// As the service was started.
     pub(super) config: Arc<Config>,
+    /// What an embedder brought along.
+    pub(super) handlers: Arc<Handlers>,
     /// The first number of the next ports of the kernel's choice that are added.
     pub(super) ordinals: Arc<AtomicU32>,
 }

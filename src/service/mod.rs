@@ -38,4 +38,7 @@ pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
 pub use crate::actors::protocol::Sessions;
+pub use crate::actors::session::{
+    Busy, Outcome, SessionContext, SessionHandler, SessionStream, session_actors,
+};
 pub use crate::net::given::{GivenSocket, Unfit};

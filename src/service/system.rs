@@ -16,6 +16,7 @@ use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 use crate::actors::event_hub::EventHub;
+use crate::actors::handlers::Handlers;
 use crate::actors::link::link;
 use crate::actors::local::Gate;
 #[cfg(feature = "fault-injection")]
@@ -61,7 +62,7 @@ pub(super) struct StartFaults {
 pub(super) fn start(
     config: &Config,
     plan: Plan,
-    adoption: Adoption,
+    (handlers, adoption): (Handlers, Adoption),
     faults: StartFaults,
 ) -> io::Result<ServiceHandle> {
     #[cfg(not(feature = "fault-injection"))]
@@ -89,6 +90,7 @@ pub(super) fn start(
         started: Instant::now(),
         run: Arc::default(),
         config: Arc::new(config.clone()),
+        handlers: Arc::new(handlers),
         ordinals: Arc::new((1 << 31).into()),
         plan: Arc::new(plan),
     };

@@ -17,18 +17,19 @@ use super::planning::Plan;
 use crate::actors::admission::Admission;
 use crate::actors::desk::{Desk, Setup, rollback_runs};
 use crate::actors::error_log::{Book, ErrorLog};
+use crate::actors::handlers::Handlers;
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::GroupRuntime;
 use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
-use crate::config::{self, Config, ListenSettings};
+use crate::config::{self, Config};
 use crate::net::bind::Bound;
 use crate::net::datagram::DatagramRules;
 use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
 use crate::net::stream_options::StreamOptions;
 use crate::net::terminator::Terminator;
-use crate::plan::endpoints::PlanEndpoints;
+use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::plan::resources::{Demand, FdBudget};
 use crate::supervision::{
@@ -98,7 +99,8 @@ pub(super) fn start(
     };
     let plan = &shared.plan;
     let (routes, own_addresses) = watch::channel(LocalRoutes::read().ok());
-    let runtime = runtimes(config, plan, outlets.layout.subscribe(), own_addresses);
+    let handlers = &shared.handlers;
+    let runtime = runtimes(config, plan, handlers, outlets.layout.subscribe(), own_addresses);
     let table = table(plan, adoption);
     if let Some(counters) = shared.counters.first() {
         // What is left out from the start: no worker will ever try it.
@@ -106,7 +108,7 @@ pub(super) fn start(
     }
     let setup = Setup {
         endpoints: plan.endpoints.clone(),
-        groups: plan.endpoints.groups().iter().map(|it| Arc::new(runtime(&it.settings))).collect(),
+        groups: plan.endpoints.groups().iter().map(|group| Arc::new(runtime(group))).collect(),
         table,
         meters: HashMap::new(),
         layout: outlets.layout,
@@ -115,6 +117,7 @@ pub(super) fn start(
         sessions: plan.budget.sessions,
         coverage: Coverage::new(config.coverage.min_bound, plan.endpoints.len()),
         runtime: Box::new(runtime),
+        handlers: Arc::clone(handlers),
         receive_buffer: config.udp.receive_buffer_bytes,
         wait: config.coverage.wait,
         drain_timeout: config.shutdown.drain_timeout,
@@ -152,13 +155,17 @@ pub(super) fn start(
 fn runtimes(
     config: &Config,
     plan: &Plan,
+    handlers: &Arc<Handlers>,
     layout: Layout,
     routes: Routes,
-) -> impl Fn(&Arc<ListenSettings>) -> GroupRuntime + use<> {
+) -> impl Fn(&PlannedGroup) -> GroupRuntime + use<> {
     let (udp, longest) = (config.udp.clone(), somaxconn(plan));
     let limits = Arc::new(SourceLimits::new(&config.udp, RandomState::new(), Instant::now()));
-    move |settings| GroupRuntime {
+    let (handlers, session_ids) = (Arc::clone(handlers), Arc::default());
+    move |PlannedGroup { name, settings, .. }| GroupRuntime {
+        name: name.clone(),
         settings: Arc::clone(settings),
+        sessions: handlers.own_sessions(name, &session_ids),
         terminator: Terminator::new(&settings.termination),
         backlog: settings.backlog.unwrap_or(longest),
         datagrams: DatagramRules {

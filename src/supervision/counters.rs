@@ -257,9 +257,9 @@ mod tests {
         }
         let totals = Totals::sum([&block]);
         let over = totals.closed + totals.failed + totals.forced;
-        assert_eq!((over, totals.ended.iter().sum()), (66, 66));
+        assert_eq!((over, totals.ended.iter().sum()), (78, 78));
         assert_eq!((totals.forced, totals.ended(EndReason::Forced)), (8, 8));
-        assert_eq!((totals.closed, totals.failed), (1 + 2 + 3 + 4 + 7, 5 + 6 + 9 + 10 + 11));
+        assert_eq!((totals.closed, totals.failed), (1 + 2 + 3 + 4 + 7, 5 + 6 + 9 + 10 + 11 + 12));
     }
 
     #[test]

@@ -44,11 +44,13 @@ pub enum EndReason {
     WorkerLost,
     /// The system had no room to begin it (epoll_ctl(2): ENOMEM, ENOSPC).
     NotBegun,
+    /// The code of an embedder's own session says that it failed.
+    Failed,
 }
 
 impl EndReason {
     /// Every reason, in the order of [`Self::index`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Eof,
         Self::Terminated,
         Self::Idle,
@@ -60,6 +62,7 @@ impl EndReason {
         Self::Panic,
         Self::WorkerLost,
         Self::NotBegun,
+        Self::Failed,
     ];
 
     /// Its place in an array with one slot for each reason.
@@ -83,6 +86,7 @@ impl EndReason {
             Self::Panic => "panic",
             Self::WorkerLost => "worker_lost",
             Self::NotBegun => "not_begun",
+            Self::Failed => "failed",
         }
     }
 
@@ -93,9 +97,12 @@ impl EndReason {
             Self::Eof | Self::Terminated | Self::Idle | Self::Lifetime | Self::Drain => {
                 SessionEnd::Closed
             }
-            Self::WriteTimeout | Self::Reset | Self::Panic | Self::WorkerLost | Self::NotBegun => {
-                SessionEnd::Failed
-            }
+            Self::WriteTimeout
+            | Self::Reset
+            | Self::Panic
+            | Self::WorkerLost
+            | Self::NotBegun
+            | Self::Failed => SessionEnd::Failed,
             Self::Forced => SessionEnd::Forced,
         }
     }
@@ -108,7 +115,7 @@ impl EndReason {
             Self::Reset => Some(FaultKind::SessionReset),
             Self::Panic => Some(FaultKind::SessionPanic),
             Self::WorkerLost => Some(FaultKind::WorkerLost),
-            Self::NotBegun => Some(FaultKind::SessionFailed),
+            Self::NotBegun | Self::Failed => Some(FaultKind::SessionFailed),
             Self::Eof
             | Self::Terminated
             | Self::Idle

@@ -29,6 +29,7 @@ mod metrics;
 mod namespaces;
 mod on_bind_error;
 mod output;
+mod own_sessions;
 mod plan_findings;
 mod privileges;
 mod replanning;

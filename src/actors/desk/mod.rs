@@ -26,12 +26,12 @@ use tokio::sync::{mpsc, watch};
 
 use super::error_log::ErrorLog;
 use super::event_hub::EventHub;
+use super::handlers::Handlers;
 use super::link::Link;
 use super::protocol::{GroupRuntime, Notice};
 use super::share::WorkerShare;
-use crate::config::ListenSettings;
 use crate::net::bind::Bound;
-use crate::plan::endpoints::PlanEndpoints;
+use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::LocalRoutes;
 use crate::plan::resources::{Demand, FdBudget};
 use crate::spec::Endpoint;
@@ -79,8 +79,8 @@ pub(super) enum Part {
     Worker(WorkerId),
 }
 
-/// Makes what the endpoints of a group with these settings share.
-pub(crate) type MakeRuntime = Box<dyn Fn(&Arc<ListenSettings>) -> GroupRuntime>;
+/// Makes what the endpoints of a group share.
+pub(crate) type MakeRuntime = Box<dyn Fn(&PlannedGroup) -> GroupRuntime>;
 
 /// Everything that a desk is made of.
 pub(crate) struct Setup {
@@ -99,8 +99,9 @@ pub(crate) struct Setup {
     pub(crate) budget: Box<dyn Fn(Demand) -> FdBudget>,
     /// How many sessions may be open at once.
     pub(crate) sessions: u64,
-    /// What the endpoints of a group with these settings share.
     pub(crate) runtime: MakeRuntime,
+    /// What an embedder brought along.
+    pub(crate) handlers: Arc<Handlers>,
     /// `SO_RCVBUF` of UDP sockets; `None` = the kernel's default.
     pub(crate) receive_buffer: Option<u32>,
     /// How long `ready` waits for undecided endpoints; `None` = until all are.

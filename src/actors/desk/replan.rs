@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::Desk;
 use crate::actors::protocol::{GroupRuntime, NewPlan, NotReplanned, Replan};
-use crate::config::{ListenSettings, MinBound, OnBindError};
+use crate::config::{MinBound, OnBindError};
 use crate::plan::endpoints::{PlanEndpoints, PlanError, PlannedGroup};
 use crate::plan::resources::Demand;
 use crate::spec::{Endpoint, Protocol, compress};
@@ -62,14 +62,14 @@ impl Groups {
         self.plan.groups().get(self.fresh.clone()).unwrap_or_default()
     }
 
-    /// The settings and the index in the new plan of an endpoint that is in
+    /// The group and the index in the new plan of an endpoint that is in
     /// that group of the present one; `None` where it is gone.
-    fn home(&self, group: usize, endpoint: &Endpoint) -> Option<(&Arc<ListenSettings>, u64)> {
+    fn home(&self, group: usize, endpoint: &Endpoint) -> Option<(&PlannedGroup, u64)> {
         let names = |group: &&PlannedGroup| group.set.contains(endpoint);
         let taken = self.fresh().iter().filter(|_| self.takes_over).find(names);
         let own = || self.plan.groups().get(*self.moved.get(&group)?);
         let home = taken.or_else(own)?;
-        Some((&home.settings, home.first + home.set.index_of(endpoint)?))
+        Some((home, home.first + home.set.index_of(endpoint)?))
     }
 }
 
@@ -114,7 +114,7 @@ impl Desk {
         };
         let mut claimed = HashSet::new();
         for Live { index, group, endpoint, place } in live {
-            let Some((settings, home)) = groups.home(group, &endpoint) else {
+            let Some((new, home)) = groups.home(group, &endpoint) else {
                 found.closed.push((place, endpoint));
                 continue;
             };
@@ -124,7 +124,10 @@ impl Desk {
             if let Some(cell) = usize::try_from(index).ok().and_then(|at| found.homes.get_mut(at)) {
                 *cell = Some(home);
             }
-            if old.groups().get(group).is_some_and(|old| old.settings != *settings) {
+            let otherwise = |old: &PlannedGroup| {
+                old.settings != new.settings || self.setup.handlers.tell_apart(&old.name, &new.name)
+            };
+            if old.groups().get(group).is_some_and(otherwise) {
                 found.reopened.push((place, endpoint));
             }
         }
@@ -203,9 +206,11 @@ impl Desk {
     /// What the endpoints of a group share; what is there already, where the
     /// settings are the same.
     fn runtime(&self, group: &PlannedGroup) -> Arc<GroupRuntime> {
-        let same = |runtime: &&Arc<GroupRuntime>| *runtime.settings == *group.settings;
+        let same = |runtime: &&Arc<GroupRuntime>| {
+            runtime.name == group.name && *runtime.settings == *group.settings
+        };
         let known = self.setup.groups.iter().find(same).cloned();
-        known.unwrap_or_else(|| Arc::new((self.setup.runtime)(&group.settings)))
+        known.unwrap_or_else(|| Arc::new((self.setup.runtime)(group)))
     }
 
     /// So many sessions may be open from now on, as descriptors are left.

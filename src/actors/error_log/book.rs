@@ -220,7 +220,8 @@ impl Book {
                     tracing::warn!(kind = name, count, %endpoint, errno, "clients wait: {}", fault.explain());
                 }
                 None => {
-                    tracing::debug!(kind = name, count, %endpoint, peer, "connections failed; the last one is named");
+                    let error = last.error;
+                    tracing::debug!(kind = name, count, %endpoint, peer, error, "connections failed; the last one is named");
                 }
             }
         }

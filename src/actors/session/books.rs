@@ -64,14 +64,15 @@ impl Books {
 impl Drop for Books {
     fn drop(&mut self) {
         let panic = self.local.session_panic.take();
+        let error = self.local.session_error.take();
         let (reason, fault) = self.verdict(panic.is_some());
         self.local.share.counters.session_ended(reason);
         self.local.share.gauge.leave();
         self.shared.settle(self.local.stamp());
         self.shared.meter.session_ended();
         if let Some(fault) = fault {
-            let failed =
-                SessionFailed { endpoint: self.endpoint, peer: Some(self.peer), fault, panic };
+            let (endpoint, peer) = (self.endpoint, Some(self.peer));
+            let failed = SessionFailed { endpoint, peer, fault, panic, error };
             self.local.report_session(failed);
         }
         self.local.leave_session(self.key);

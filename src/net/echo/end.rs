@@ -22,6 +22,8 @@ pub(crate) enum End {
     WriteTimeout,
     /// The service is draining and the session was quiet.
     Drain,
+    /// An embedder's own session says that it failed.
+    Failed,
     /// The connection broke.
     Reset {
         /// What the failed call said.
@@ -46,6 +48,7 @@ impl End {
             Self::Lifetime => EndReason::Lifetime,
             Self::WriteTimeout => EndReason::WriteTimeout,
             Self::Drain => EndReason::Drain,
+            Self::Failed => EndReason::Failed,
             Self::Reset { .. } => EndReason::Reset,
         }
     }

@@ -1,0 +1,83 @@
+//! Which code of an embedder's own serves which group.
+//!
+//! Filled before the service starts, and only read after that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::session::{OwnSessions, StartSession};
+
+/// What an embedder brought along.
+#[derive(Clone, Default)]
+pub(crate) struct Handlers {
+    pub(crate) sessions: ByGroup<dyn StartSession>,
+}
+
+/// One for all groups, or for some.
+pub(crate) struct ByGroup<T: ?Sized> {
+    all: Option<Arc<T>>,
+    groups: BTreeMap<String, Arc<T>>,
+}
+
+impl<T: ?Sized> ByGroup<T> {
+    /// Of every group that has none of its own.
+    pub(crate) fn set_for_all(&mut self, handler: Arc<T>) {
+        self.all = Some(handler);
+    }
+
+    pub(crate) fn set(&mut self, group: String, handler: Arc<T>) {
+        self.groups.insert(group, handler);
+    }
+
+    pub(crate) fn of(&self, group: &str) -> Option<Arc<T>> {
+        self.groups.get(group).or(self.all.as_ref()).cloned()
+    }
+
+    /// The groups that have one of their own.
+    fn named(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(String::as_str)
+    }
+}
+
+impl Handlers {
+    /// The sessions' numbers begin here: one `ids` for the service.
+    pub(crate) fn own_sessions(
+        &self,
+        group: &str,
+        ids: &Arc<std::sync::atomic::AtomicU64>,
+    ) -> Option<OwnSessions> {
+        let handler = self.sessions.of(group)?;
+        Some(OwnSessions::new(handler, Arc::clone(ids)))
+    }
+
+    /// Whether an endpoint that moves from one group to the other is served
+    /// otherwise, though the settings are the same.
+    pub(crate) fn tell_apart(&self, one: &str, other: &str) -> bool {
+        let own = |group: &str| self.sessions.of(group).is_some();
+        one != other && (own(one) || own(other))
+    }
+
+    /// The groups that have something of their own.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.sessions.named()
+    }
+}
+
+impl<T: ?Sized> Clone for ByGroup<T> {
+    fn clone(&self) -> Self {
+        Self { all: self.all.clone(), groups: self.groups.clone() }
+    }
+}
+
+impl<T: ?Sized> Default for ByGroup<T> {
+    fn default() -> Self {
+        Self { all: None, groups: BTreeMap::new() }
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Handlers").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,47 @@
+//! A session that echoes: the pump, as a session's body.
+//!
+//! Lends it the thread's read buffer and counts what it moved; the bytes are
+//! `net::echo`'s.
+
+use std::task::{Context as Task, Poll};
+
+use tokio::net::TcpStream;
+
+use super::body::Body;
+use super::books::Books;
+use crate::net::echo::{End, Phase, Pump, Tally};
+
+impl Body for Pump<TcpStream> {
+    fn poll_run(&mut self, task: &mut Task<'_>, books: &Books) -> Poll<End> {
+        let (local, shared) = (&books.local, &books.shared);
+        let mut tally = Tally::default();
+        let polled = self.poll(task, &mut local.scratch.borrow_mut(), &mut tally);
+        let Tally { read, written } = tally;
+        shared.count(local, read, written);
+        shared.clock.observe(
+            local.now(),
+            read + written > 0,
+            written > 0,
+            self.unsent() > 0,
+            self.phase() == Phase::Lingering,
+        );
+        polled
+    }
+
+    fn finish(&mut self, end: End) -> Option<End> {
+        if self.unsent() > 0 || self.phase() == Phase::Flushing {
+            // The peer takes nothing: waiting for a flush would be waiting for ever.
+            return Some(end);
+        }
+        Pump::finish(self, end);
+        None
+    }
+
+    fn lingered(&self) -> End {
+        End::Terminated
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&TcpStream) -> T) -> Option<T> {
+        Some(question(self.stream()))
+    }
+}
