@@ -34,7 +34,7 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | `control` (feature `http`) | what programs outside see of a service: metrics for Prometheus |
+//! | `control` (feature `http`) | the control API of a service over HTTP; metrics for Prometheus |
 //! | [`service`] | [`Service`](service::Service), its handle, snapshot and summary; signals (feature `signals`), for programs that want them |
 //! | `handover` (feature `http`) | a new instance gets the sockets of the running one, and serves from them |
 //! | `actors` (private) | the tree: Supervisor, Workers, Listeners, EchoSessions, ErrorLog, and every message between them |

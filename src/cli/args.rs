@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use ipcow::config::Inputs;
+
 use super::check::CheckArgs;
 use super::client::ClientCommand;
 use super::completions::CompletionsArgs;
@@ -49,7 +51,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
 
-    /// The name of this instance, in every JSON object.
+    /// The name of this instance, in every JSON object and in the control socket's.
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = instance_name)]
     pub(crate) name: String,
 
@@ -73,13 +75,24 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) force: bool,
 
-    /// The control socket: "none", until a later version has one.
-    #[arg(long, value_name = "PATH|none", value_parser = ["none"])]
+    /// The control socket; without it DIR/NAME.sock, where DIR is the first of
+    /// $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ipcow, /run/ipcow as root, /tmp/ipcow-UID.
+    #[arg(long, value_name = "PATH|none")]
     pub(crate) control: Option<String>,
 
-    /// The read-only HTTP address: "none", until a later version has one.
-    #[arg(long, value_name = "ADDR|none", value_parser = ["none"])]
+    /// An address with a port where HTTP may only read, as in 127.0.0.1:9180.
+    #[arg(long, value_name = "ADDR|none")]
     pub(crate) admin: Option<String>,
+}
+
+impl ServeArgs {
+    /// These arguments over the variables `env`.
+    pub(crate) fn inputs(&self, env: Vec<(String, String)>) -> Inputs {
+        let mut inputs = self.config.inputs(env);
+        inputs.control.clone_from(&self.control);
+        inputs.admin.clone_from(&self.admin);
+        inputs
+    }
 }
 
 #[derive(Debug, Args)]

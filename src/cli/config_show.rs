@@ -5,8 +5,8 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use ipcow::config::{EffectiveKey, EffectiveTable, Inputs, LoadedConfig, load};
-use serde_json::{Map, Value, json};
+use ipcow::config::{EffectiveKey, Inputs, LoadedConfig, load};
+use ipcow::control::config_document;
 
 use super::client::RunningArgs;
 use super::config_args::ConfigArgs;
@@ -57,7 +57,7 @@ pub(crate) fn run(inputs: &Inputs, form: Form, out: &mut dyn Write, err: &mut dy
         }
     };
     let written = match form.json {
-        true => writeln!(out, "{}", document(&loaded, form.origin)),
+        true => writeln!(out, "{}", config_document(&loaded, form.origin)),
         false => toml(&loaded, form.origin, out),
     };
     u8::from(written.is_err())
@@ -85,33 +85,6 @@ fn toml(loaded: &LoadedConfig, origin: bool, out: &mut dyn Write) -> io::Result<
     Ok(())
 }
 
-fn document(loaded: &LoadedConfig, origin: bool) -> Value {
-    let mut groups = Vec::new();
-    let mut document = Map::new();
-    for table in loaded.effective() {
-        let keys = keys(&table, origin);
-        if table.name == "listen" {
-            groups.push(keys);
-        } else {
-            document.insert(table.name.to_owned(), keys);
-        }
-    }
-    document.insert("listen".to_owned(), groups.into());
-    document.insert("exclude".to_owned(), excludes(loaded).into());
-    document.into()
-}
-
-fn keys(table: &EffectiveTable, origin: bool) -> Value {
-    let entry = |key: &EffectiveKey| {
-        let value = match origin {
-            true => json!({ "value": key.value, "origin": key.origin }),
-            false => json!(key.value),
-        };
-        (key.name.to_owned(), value)
-    };
-    table.keys.iter().map(entry).collect::<Map<_, _>>().into()
-}
-
 /// What `--exclude` removed, without characters that move a terminal's cursor.
 fn excludes(loaded: &LoadedConfig) -> Vec<String> {
     let shown = |spec: &ipcow::spec::Spec| spec.to_string().escape_debug().to_string();
@@ -120,6 +93,8 @@ fn excludes(loaded: &LoadedConfig) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn no_file() -> Inputs {

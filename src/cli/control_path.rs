@@ -41,10 +41,6 @@ impl Places {
     }
 
     /// The folder in which this process would make its socket.
-    ///
-    /// Only [`Self::is_shared`] tells whether others may write beside it.
-    // The service that makes a socket comes to ask for it; until then only tests do.
-    #[cfg_attr(not(test), expect(dead_code))]
     pub(crate) fn folder(&self) -> PathBuf {
         self.own().next().unwrap_or_else(|| self.fallback())
     }
@@ -61,6 +57,12 @@ impl Places {
             }
         }
         paths
+    }
+
+    /// Whether this folder was made for the process, as it is; every other one the service
+    /// makes, or makes sure that it is its own user's.
+    pub(crate) fn is_given(&self, folder: &Path) -> bool {
+        self.runtime_directory.as_deref() == Some(folder)
     }
 
     /// Whether this folder's name could be taken by somebody else, so that whoever uses it
@@ -132,5 +134,14 @@ mod tests {
         let places = places("", "/run/user/7", 7);
         assert!(!places.is_shared(&places.folder()));
         assert!(places.is_shared(Path::new("/tmp/ipcow-7")));
+    }
+
+    #[test]
+    fn only_the_folder_that_systemd_makes_is_taken_as_it_is() {
+        let given = |runtime: &str| {
+            let places = places(runtime, "/run/user/7", 7);
+            places.is_given(&places.folder())
+        };
+        assert!(given("/run/a") && !given(""));
     }
 }

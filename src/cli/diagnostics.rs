@@ -85,6 +85,8 @@ fn fault(fault: &Fault, color: bool) -> String {
         Origin::Set => ("--set ", false),
         Origin::Exclude => ("--exclude ", false),
         Origin::Workers => ("--workers ", false),
+        Origin::Control => ("--control ", false),
+        Origin::Admin => ("--admin ", false),
         Origin::Spec | Origin::Environment(_) => ("", false),
         _ => ("", true),
     };

@@ -9,6 +9,7 @@ mod config_args;
 mod config_show;
 mod control_path;
 mod diagnostics;
+mod doors;
 mod exit;
 mod journal;
 mod json;
@@ -18,6 +19,7 @@ mod outlet;
 mod plan;
 mod progress;
 mod report;
+mod run;
 mod screen;
 mod serve;
 mod service_manager;
@@ -35,7 +37,7 @@ pub(crate) fn run() -> u8 {
     let color = io::stderr().is_terminal() && !no_color();
     let env = config::environment();
     match arguments.command {
-        Command::Serve(args) => serve::run(&args, args.config.inputs(env), color),
+        Command::Serve(args) => serve::run(&args, args.inputs(env), color),
         Command::Plan(args) => plan::run(&args, &args.config.inputs(env), color, &mut io::stdout()),
         Command::Check(args) => {
             let inputs = args.config.inputs(env);

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::json::{dropped, refused};
+use super::json::Reachable;
 use super::plan::counted;
+use ipcow::control::SummaryTotals;
 use ipcow::process::Confinement;
 use ipcow::service::{Snapshot, Summary};
 use ipcow::spec::{Endpoint, compress};
@@ -16,7 +17,7 @@ const LISTED: usize = 400;
 const DRAWN: usize = 16;
 
 /// What is said when the service is ready.
-pub(crate) fn ready(ready: &Ready) -> String {
+pub(crate) fn ready(ready: &Ready, reachable: &Reachable) -> String {
     let counts = ready.endpoints;
     let mut text = format!(
         "{} after {} ms: {} of {} listen ({}, {})\n",
@@ -30,6 +31,13 @@ pub(crate) fn ready(ready: &Ready) -> String {
     if !ready.bound.is_empty() {
         let bound = compress(ready.bound.iter().copied(), LISTED);
         _ = writeln!(text, "  bound: {bound}");
+    }
+    let Reachable { control, admin } = reachable;
+    if let Some(path) = control {
+        _ = writeln!(text, "  control: {path}");
+    }
+    if let Some(address) = admin {
+        _ = writeln!(text, "  admin: http://{address}");
     }
     causes(&mut text, &ready.failures, counts.total - counts.listening);
     text
@@ -104,6 +112,7 @@ pub(crate) fn log_summary(snapshot: &Snapshot) {
 /// What is said at the end: the source's own picture and the totals.
 pub(crate) fn summary(summary: &Summary) -> String {
     let totals = &summary.totals;
+    let shown = SummaryTotals::new(totals, summary.peak_sessions, &summary.errors);
     let counts = summary.drain.endpoints;
     let mut text = String::new();
     _ = writeln!(text, "Threads: {}", threads(&summary.drain.picture.workers));
@@ -123,7 +132,7 @@ pub(crate) fn summary(summary: &Summary) -> String {
         totals.failed,
         totals.forced,
         summary.peak_sessions,
-        list(", refused: ", refused(totals)),
+        list(", refused: ", shown.sessions.refused_by_reason),
         totals.tcp_in,
         totals.tcp_out
     );
@@ -132,12 +141,16 @@ pub(crate) fn summary(summary: &Summary) -> String {
         "Datagrams: {} received, {} answered{}, {} bytes in, {} out",
         totals.received,
         totals.replied,
-        list(", dropped: ", dropped(totals)),
+        list(", dropped: ", shown.datagrams.dropped),
         totals.udp_in,
         totals.udp_out
     );
-    let by_kind = summary.errors.by_kind.iter().map(|(kind, n)| (kind.as_str(), *n)).collect();
-    _ = writeln!(text, "Errors logged: {}{}", summary.errors.logged, list(": ", by_kind));
+    _ = writeln!(
+        text,
+        "Errors logged: {}{}",
+        summary.errors.logged,
+        list(": ", shown.errors.by_kind)
+    );
     _ = writeln!(text, "Uptime: {}", humantime::format_duration(whole(summary.uptime)));
     text
 }

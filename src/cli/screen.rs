@@ -12,6 +12,7 @@ use ipcow::service::{Event, ServiceGone, Snapshot, StartError, Summary};
 use ipcow::supervision::Ready;
 
 use super::args::ServeArgs;
+use super::json::Reachable;
 use super::outlet::Outlet;
 use super::service_manager::ServiceManager;
 use super::{exit, json, report};
@@ -20,6 +21,17 @@ use super::{exit, json, report};
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The same after a second signal, which ends the program at once.
 const NO_PATIENCE: Duration = Duration::from_millis(50);
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing that was not done at once.
+    Nothing,
+    /// To read the configuration again.
+    Reload,
+    /// To end.
+    End,
+}
 
 /// Where a run prints, and in which form.
 pub(super) struct Screen {
@@ -74,30 +86,27 @@ impl Screen {
         self.stderr.flush(deadline);
     }
 
-    /// Does what the signal asks for; true where that is to end.
-    pub(super) fn ends(&self, signal: Signal, snapshot: Option<&Snapshot>) -> bool {
+    /// What the signal asks for; what can be done at once is done.
+    pub(super) fn asks(&self, signal: Signal, snapshot: Option<&Snapshot>) -> Asked {
         match signal {
             Signal::Report => {
                 match snapshot {
                     Some(snapshot) => report::log_summary(snapshot),
                     None => tracing::info!("nothing is open yet"),
                 }
-                false
+                Asked::Nothing
             }
             // A terminal that hangs up takes its programs with it.
-            Signal::HangUp if !self.from_terminal => {
-                tracing::warn!("SIGHUP: this version cannot reload; restart to apply a change");
-                false
-            }
-            _ => true,
+            Signal::HangUp if !self.from_terminal => Asked::Reload,
+            _ => Asked::End,
         }
     }
 
-    pub(super) fn ready(&self, ready: &Ready) {
+    pub(super) fn ready(&self, ready: &Ready, reachable: &Reachable) {
         self.stdout.send(if self.json {
-            json::ready(&self.instance, ready)
+            json::ready(&self.instance, ready, reachable)
         } else {
-            report::ready(ready)
+            report::ready(ready, reachable)
         });
     }
 

@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::fault::{Document, Fault, Faults, Origin, quoted, short};
 use super::groups;
 use super::layer::{Layer, Rank, Setting};
+use super::load::Inputs;
 use super::nearest::nearest;
 use super::schema::{self, Key, LISTEN};
 use super::strings::words;
@@ -82,17 +83,22 @@ pub(crate) fn sets(arguments: &[String], faults: &mut Faults) -> Layer {
     layer
 }
 
-/// The layer of `--workers`, SPEC arguments included.
-pub(crate) fn arguments(workers: Option<&str>, specs: &[String], faults: &mut Faults) -> Layer {
+/// The layer of arguments that are keys of their own, SPEC arguments included.
+pub(crate) fn arguments(inputs: &Inputs, faults: &mut Faults) -> Layer {
     let mut layer = Layer { rank: Rank::Whole, ..Layer::default() };
-    if let (Some(value), Some(key)) = (workers, schema::find("threads", "workers")) {
-        let document = Document::new(Origin::Workers, value);
-        let place = Place { document: &document, base: 0, name: "--workers", name_span: 0..0 };
+    for (value, origin, name, section, key) in [
+        (&inputs.workers, Origin::Workers, "--workers", "threads", "workers"),
+        (&inputs.control, Origin::Control, "--control", "control", "path"),
+        (&inputs.admin, Origin::Admin, "--admin", "admin", "listen"),
+    ] {
+        let (Some(value), Some(key)) = (value, schema::find(section, key)) else { continue };
+        let document = Document::new(origin, value);
+        let place = Place { document: &document, base: 0, name, name_span: 0..0 };
         layer.settings.extend(read_text(&place, key, value, faults));
     }
-    if !specs.is_empty() {
+    if !inputs.specs.is_empty() {
         let whole = |spec: &String| (Document::new(Origin::Spec, spec), 0..spec.len());
-        let documents: Vec<_> = specs.iter().map(whole).collect();
+        let documents: Vec<_> = inputs.specs.iter().map(whole).collect();
         layer.groups = Some(groups::of_specs(&documents, faults).into_iter().collect());
     }
     layer

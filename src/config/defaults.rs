@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::model::{
-    Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
-    Threads, Udp,
+    Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, Log,
+    LogFormat, LogLevel, MinBound, Mode, OnBindError, OnLimit, Process, Retry, SandboxMode,
+    Session, Shutdown, Supervision, Threads, Udp,
 };
 use crate::spec::{Protocol, Spec};
 
@@ -30,6 +30,8 @@ impl Default for Config {
             udp: Udp::default(),
             shutdown: Shutdown::default(),
             process: Process::default(),
+            control: Control::default(),
+            admin: Admin::default(),
             log: Log::default(),
         }
     }
@@ -136,6 +138,12 @@ impl Default for Shutdown {
 impl Default for Process {
     fn default() -> Self {
         Self { user: None, group: None, sandbox: SandboxMode::Auto }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { path: ControlPath::Auto, mode: 0o600, group: None }
     }
 }
 

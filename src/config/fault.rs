@@ -34,6 +34,10 @@ pub enum Origin {
     Exclude,
     /// A `--workers N` argument.
     Workers,
+    /// A `--control PATH` argument.
+    Control,
+    /// A `--admin ADDR` argument.
+    Admin,
 }
 
 impl Origin {
@@ -42,7 +46,8 @@ impl Origin {
     pub const fn is_argument(&self) -> bool {
         match self {
             Self::BuiltIn | Self::File(_) | Self::Environment(_) => false,
-            Self::Set | Self::Spec | Self::Exclude | Self::Workers => true,
+            Self::Set | Self::Spec | Self::Exclude => true,
+            Self::Workers | Self::Control | Self::Admin => true,
         }
     }
 }
@@ -57,6 +62,8 @@ impl fmt::Display for Origin {
             Self::Spec => out.write_str("SPEC argument"),
             Self::Exclude => out.write_str("--exclude"),
             Self::Workers => out.write_str("--workers"),
+            Self::Control => out.write_str("--control"),
+            Self::Admin => out.write_str("--admin"),
         }
     }
 }
@@ -161,7 +168,7 @@ impl fmt::Display for Fault {
             (Origin::File(_) | Origin::BuiltIn, line) if line > 0 => {
                 write!(out, "{}:{line}:{}: {}", self.origin, self.column, self.message)?;
             }
-            (Origin::Set | Origin::Spec | Origin::Exclude | Origin::Workers, _) => {
+            (origin, _) if origin.is_argument() => {
                 write!(out, "{} {}: {}", self.origin, quoted(&self.source), self.message)?;
             }
             _ => write!(out, "{}: {}", self.origin, self.message)?,

@@ -41,6 +41,19 @@ impl Setting {
         }
     }
 
+    /// The value as text, if it is text.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value.kind {
+            ValueKind::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether the value is `true`.
+    pub(crate) fn is_true(&self) -> bool {
+        matches!(self.value.kind, ValueKind::Boolean(true))
+    }
+
     /// Where it was written, as `config show --origin` says it.
     pub(crate) fn origin(&self) -> &str {
         self.value.origin().unwrap_or_default()

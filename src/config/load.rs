@@ -3,11 +3,13 @@
 //! Merging is the `config` crate's, checking is each layer's; here is the order.
 //! Reads files through `sources` only.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::fault::{ConfigErrors, Document, Fault, Faults, Origin};
 use super::groups::{self, Group};
-use super::layer::{self, Layer, Rank};
+use super::layer::{self, Layer, Rank, Setting};
 use super::model::Config;
 use super::{assign, sources, text, typed};
 
@@ -34,6 +36,10 @@ pub struct Inputs {
     pub excludes: Vec<String>,
     /// `--workers`: a number or `auto`.
     pub workers: Option<String>,
+    /// `--control`: a path or `none`.
+    pub control: Option<String>,
+    /// `--admin`: an address with a port, or `none`.
+    pub admin: Option<String>,
 }
 
 /// A legal configuration, and where each value came from.
@@ -91,9 +97,11 @@ fn load_texts(
     layers.extend(documents.iter().map(|document| text::read(document, &mut faults)));
     layers.push(assign::environment(&inputs.env, &mut faults));
     layers.push(assign::sets(&inputs.sets, &mut faults));
-    layers.push(assign::arguments(inputs.workers.as_deref(), &inputs.specs, &mut faults));
+    layers.push(assign::arguments(inputs, &mut faults));
     let excludes = assign::excludes(&inputs.excludes, &mut faults);
-    between_keys(&layers, &mut faults);
+    let places = layer::places(&layers);
+    backoffs(&places, &mut faults);
+    remote_admin(&places, &mut faults);
 
     let groups = groups::join(&layers);
     let last_file = documents.last();
@@ -125,11 +133,38 @@ fn no_group(document: &Document) -> Fault {
         .help("add a [[listen]] table, or give SPEC arguments")
 }
 
-/// Rules that hold between two keys, whatever layers they came from.
-fn between_keys(layers: &[Layer], faults: &mut Faults) {
+/// Where the effective value of each key was written.
+type Places = BTreeMap<String, Setting>;
+
+/// Whoever opens the admin address to others says so, whatever layers say it.
+fn remote_admin(places: &Places, faults: &mut Faults) {
+    const LISTEN: &str = "admin.listen";
+    let (Some(listen), Some(allowed)) = (places.get(LISTEN), places.get("admin.allow_remote"))
+    else {
+        return;
+    };
+    let address = listen.text().and_then(|text| text.parse::<SocketAddr>().ok());
+    let Some(address) = address.filter(|it| !it.ip().to_canonical().is_loopback()) else { return };
+    if allowed.is_true() || faults.concern(LISTEN) || faults.concern("admin.allow_remote") {
+        return;
+    }
+    faults.push(&listen.document.origin, || {
+        let message = format!(
+            "`{LISTEN}` is {address}, which others than this machine can reach, and \
+             `admin.allow_remote` is false"
+        );
+        listen
+            .document
+            .fault(listen.span.clone(), message)
+            .about(LISTEN)
+            .help("listen on 127.0.0.1 or [::1], or set admin.allow_remote = true")
+    });
+}
+
+/// The longest delay is no shorter than the first.
+fn backoffs(places: &Places, faults: &mut Faults) {
     const INITIAL: &str = "retry.initial_backoff_ms";
     const MAX: &str = "retry.max_backoff_ms";
-    let places = layer::places(layers);
     let (Some(initial), Some(max)) = (places.get(INITIAL), places.get(MAX)) else { return };
     let (Some(least), Some(most)) = (initial.whole(), max.whole()) else { return };
     if least <= most || faults.concern(INITIAL) || faults.concern(MAX) {

@@ -3,7 +3,9 @@
 //! Holds what the rest of the program reads. Never text, files or layers:
 //! those are turned into this, or refused, by the rest of this room.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -40,6 +42,10 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// `[process]`
     pub process: Process,
+    /// `[control]`
+    pub control: Control,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[log]`
     pub log: Log,
 }
@@ -262,6 +268,41 @@ pub enum SandboxMode {
     Off,
 }
 
+/// `[control]`: where the control API is, and who may use it.
+///
+/// A service opens none by itself; see [`control`](crate::control).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Control {
+    /// The Unix socket. Default auto.
+    pub path: ControlPath,
+    /// Its permissions; nothing for others. Default 0600.
+    pub mode: u32,
+    /// Its group, by name or number; `None` = the process's own.
+    pub group: Option<String>,
+}
+
+/// Where the control socket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ControlPath {
+    /// Where the environment says, under the name of the instance.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// At this path, at most 107 bytes.
+    At(PathBuf),
+}
+
+/// `[admin]`: the read-only HTTP address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Admin {
+    /// Where it listens; `None` = nowhere. Loopback, unless `allow_remote`.
+    pub listen: Option<SocketAddr>,
+    /// Whether others than this machine may reach it. Default false.
+    pub allow_remote: bool,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -319,6 +360,8 @@ impl Config {
             ("udp", self.udp != new.udp),
             ("shutdown", self.shutdown != new.shutdown),
             ("process", self.process != new.process),
+            ("control", self.control != new.control),
+            ("admin", self.admin != new.admin),
             ("log", self.log != new.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

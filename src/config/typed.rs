@@ -12,12 +12,12 @@ use serde::Deserialize;
 use super::groups;
 use super::layer::{Flat, flat};
 use super::model::{
-    Chunks, Config, Coverage, Group, Limits, ListenSettings, Log, LogFormat, LogLevel, MinBound,
-    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
-    Threads, Udp,
+    Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, Log,
+    LogFormat, LogLevel, MinBound, Mode, OnBindError, OnLimit, Process, Retry, SandboxMode,
+    Session, Shutdown, Supervision, Threads, Udp,
 };
 use super::schema::LISTEN_DEFAULTS;
-use super::value::{percent, port_range};
+use super::value::{file_mode, percent, port_range};
 use crate::spec::{Cidr, Spec};
 
 /// `"auto"` or a value.
@@ -50,6 +50,8 @@ struct Sections {
     udp: RawUdp,
     shutdown: RawShutdown,
     process: RawProcess,
+    control: RawControl,
+    admin: RawAdmin,
     log: RawLog,
 }
 
@@ -145,6 +147,19 @@ struct RawProcess {
 }
 
 #[derive(Deserialize)]
+struct RawControl {
+    path: String,
+    mode: String,
+    group: String,
+}
+
+#[derive(Deserialize)]
+struct RawAdmin {
+    listen: String,
+    allow_remote: bool,
+}
+
+#[derive(Deserialize)]
 struct RawLog {
     level: LogLevel,
     format: LogFormat,
@@ -190,6 +205,8 @@ pub(crate) fn config(
             group: given(raw.process.group),
             sandbox: raw.process.sandbox,
         },
+        control: control(raw.control)?,
+        admin: admin(&raw.admin)?,
         log: Log { level: raw.log.level, format: raw.log.format },
     })
 }
@@ -289,6 +306,26 @@ fn udp(raw: RawUdp) -> Result<Udp, ConfigError> {
             .collect::<Result<_, _>>()?,
         loop_breaker_per_sec: NonZeroU32::new(raw.loop_breaker_per_sec),
     })
+}
+
+fn control(raw: RawControl) -> Result<Control, ConfigError> {
+    Ok(Control {
+        path: match raw.path.as_str() {
+            "auto" => ControlPath::Auto,
+            "none" => ControlPath::Off,
+            path => ControlPath::At(path.into()),
+        },
+        mode: file_mode(&raw.mode).ok_or(ConfigError::Message(raw.mode))?,
+        group: given(raw.group),
+    })
+}
+
+fn admin(raw: &RawAdmin) -> Result<Admin, ConfigError> {
+    let listen = match raw.listen.as_str() {
+        "none" => None,
+        address => Some(address.parse().map_err(|_| ConfigError::Message(raw.listen.clone()))?),
+    };
+    Ok(Admin { listen, allow_remote: raw.allow_remote })
 }
 
 /// An empty text means "none".

@@ -3,6 +3,7 @@
 //! Turns a TOML value into one the layers can carry, or says what is wrong with
 //! it. Knows nothing of files, groups or layers.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use ::config::ValueKind;
@@ -12,6 +13,9 @@ use toml::de::{DeInteger, DeValue};
 use super::fault::{quoted, short};
 use super::schema::{Key, Kind};
 use crate::spec::{Cidr, CidrError};
+
+/// Longest path of a Unix socket. Unit: bytes (`sun_path` of unix(7), less its end).
+const MAX_SOCKET_PATH: usize = 107;
 
 /// A value that its key does not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +70,17 @@ pub(crate) fn check(
         (Kind::MinBound, DeValue::String(text)) if percent(text).is_some() => {
             Ok(ValueKind::String(text.to_string()))
         }
+        (Kind::SocketPath, DeValue::String(path)) if is_socket_path(path) => {
+            Ok(ValueKind::String(path.to_string()))
+        }
+        (Kind::FileMode, DeValue::String(mode)) if file_mode(mode).is_some() => {
+            Ok(ValueKind::String(mode.to_string()))
+        }
+        (Kind::AddressOrNone, DeValue::String(address))
+            if address == "none" || address.parse::<SocketAddr>().is_ok() =>
+        {
+            Ok(ValueKind::String(address.to_string()))
+        }
         (Kind::PortRanges, _) => list(key, name, value, port_item),
         (Kind::Cidrs, _) => list(key, name, value, cidr_item),
         _ => Err(wrong()),
@@ -78,6 +93,18 @@ pub(crate) fn percent(text: &str) -> Option<f64> {
     let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let number: f64 = digits.parse().ok().filter(|_| is_plain)?;
     (0.0..=100.0).contains(&number).then_some(number)
+}
+
+/// Whether the kernel takes it as the path of a socket (unix(7)).
+fn is_socket_path(text: &str) -> bool {
+    (1..=MAX_SOCKET_PATH).contains(&text.len()) && !text.contains('\0')
+}
+
+/// `"0660"` as permissions; `None` unless the owner has its own and others have none.
+pub(crate) fn file_mode(text: &str) -> Option<u32> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal)?;
+    (mode & 0o600 == 0o600 && mode & 0o7007 == 0).then_some(mode)
 }
 
 /// `"0-1023"` or `"2049"` as an inclusive range; reversed ranges are none.
@@ -166,6 +193,13 @@ fn allowed(kind: Kind) -> String {
             "a list of ports and ranges from 0 to 65535, such as [\"0-1023\", 2049]".to_owned()
         }
         Kind::Cidrs => "a list of CIDRs such as [\"10.0.0.0/8\", \"2001:db8::/32\"]".to_owned(),
+        Kind::SocketPath => {
+            format!("\"auto\", \"none\" or a path of at most {MAX_SOCKET_PATH} bytes")
+        }
+        Kind::FileMode => "an octal mode with 6 or 7 for the owner and 0 for others, such as \
+                           \"0600\" or \"0660\""
+            .to_owned(),
+        Kind::AddressOrNone => "\"none\" or ADDRESS:PORT, such as \"127.0.0.1:9180\"".to_owned(),
         Kind::Group | Kind::Later => "set elsewhere".to_owned(),
     }
 }
@@ -182,6 +216,12 @@ fn advice(key: &Key, value: &DeValue<'_>) -> Option<String> {
         (Kind::Choice { words }, DeValue::String(word)) => {
             super::nearest::nearest(word, words.iter().copied())
                 .map(|near| format!("did you mean \"{near}\"?"))
+        }
+        (Kind::FileMode, DeValue::Integer(_)) => {
+            Some("write it in quotes, as in \"0600\"".to_owned())
+        }
+        (Kind::AddressOrNone, DeValue::String(text)) if text.starts_with("localhost:") => {
+            Some("names are not looked up; write 127.0.0.1 or [::1]".to_owned())
         }
         (Kind::MinBound, DeValue::Float(_)) => Some("write a percentage as \"99.5%\"".to_owned()),
         (Kind::Whole { .. } | Kind::AutoOrWhole { .. }, DeValue::String(text))

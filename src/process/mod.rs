@@ -75,6 +75,17 @@ pub fn confine(process: &Process, folders: &[PathBuf]) -> Result<Confinement, Co
     })
 }
 
+/// The user and group that [`confine`] will make of this process, by number; `None` each
+/// where it stays who it is.
+///
+/// # Errors
+/// [`ConfineError`]: the user or group is unknown.
+pub fn identity(process: &Process) -> Result<(Option<u32>, Option<u32>), ConfineError> {
+    let wanted = identity::wanted(process)?;
+    let uid = wanted.and_then(|it| it.uid);
+    Ok((uid.map(nix::unistd::Uid::as_raw), wanted.map(|it| it.gid.as_raw())))
+}
+
 /// How many threads the process has; `None` where `/proc` does not tell.
 fn threads() -> Option<usize> {
     Some(fs::read_dir("/proc/self/task").ok()?.count())

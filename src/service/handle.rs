@@ -25,8 +25,8 @@ use crate::actors::supervisor::Supervisor;
 use crate::config::Config;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::supervision::{
-    Board, ChunkCounts, EndpointCounts, Load, Ready, RestartCounters, RestartCounts, SessionGauge,
-    Totals, WorkerCounters,
+    Board, ChunkCounts, EndpointCounts, Load, Phase, Ready, RestartCounters, RestartCounts,
+    SessionGauge, Totals, WorkerCounters,
 };
 
 /// The service's thread ended without a summary: it panicked.
@@ -55,8 +55,36 @@ pub struct Snapshot {
     pub errors_dropped: u64,
     /// Parts of the tree that came back after a crash.
     pub restarts: RestartCounts,
+    /// Least number of endpoints that should listen (`coverage.min_bound`).
+    pub required: u64,
+    /// Whether every endpoint was decided once, or waited for long enough.
+    pub decided: bool,
+    /// Whether the service drains.
+    pub draining: bool,
     /// Since the start.
     pub uptime: Duration,
+}
+
+impl Snapshot {
+    /// Whether every endpoint was decided, and enough of them listen. What an operator
+    /// suspended is not missing.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        let listening = self.endpoints.listening + self.endpoints.suspended;
+        self.decided && !self.draining && listening >= self.required
+    }
+
+    /// What the service is doing, in a word.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        let EndpointCounts { total, listening, draining, suspended, .. } = self.endpoints;
+        match (self.draining, self.decided) {
+            (true, _) => Phase::Draining,
+            (false, false) => Phase::Starting,
+            (false, true) if listening + draining + suspended == total => Phase::Ready,
+            (false, true) => Phase::Degraded,
+        }
+    }
 }
 
 /// What the handle and the service's thread share.
@@ -139,6 +167,9 @@ impl ServiceHandle {
             late_reports: self.shared.board.late(),
             errors_dropped: self.shared.unlogged.load(Ordering::Relaxed),
             restarts: self.shared.restarts.read(),
+            required: self.shared.board.required(),
+            decided: self.shared.board.is_decided(),
+            draining: self.shared.board.is_draining(),
             uptime: self.shared.started.elapsed(),
         }
     }

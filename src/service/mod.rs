@@ -17,6 +17,8 @@ mod inject;
 mod joins;
 mod operations;
 mod own_ports;
+mod pages;
+mod present_plan;
 mod replanning;
 mod system;
 mod tree;
@@ -31,6 +33,7 @@ pub use changes::{Changed, SuspendOptions};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use handover::{Offer, OfferError, OfferedSocket};
 pub use operations::{ListOptions, OperationError};
+pub use pages::Pages;
 pub use summary::Summary;
 
 pub use crate::actors::desk::Event;

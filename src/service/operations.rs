@@ -12,15 +12,16 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use super::handle::ServiceHandle;
+use super::pages::Pages;
 use crate::actors::protocol::{
-    DescribeStatus, GroupConnections, ListChunks, ListEndpoints, Locked, Touch,
+    DescribeStatus, GroupConnections, ListChunks, ListEndpoints, Locked, ReportErrors, Touch,
 };
 use crate::net::host;
 use crate::plan::endpoints::PlanError;
 use crate::plan::facts::{BoundSocket, Holder};
 use crate::spec::{Endpoint, Selection, Selector, SpecError, Zone};
 use crate::supervision::{
-    ChunkInfo, EndpointState, ErrorGroup, FaultKind, Listing, Status, group_failures,
+    ChunkInfo, EndpointState, ErrorGroup, ErrorReport, FaultKind, Listing, Status, group_failures,
 };
 
 /// Why a running service did not do what it was asked. Nothing changed.
@@ -69,8 +70,8 @@ pub enum OperationError {
     Draining,
     /// Another instance is taking the service over.
     #[error(
-        "another instance is taking this one over, so nothing is changed now; ask again in a \
-         moment, and the one that serves then will answer"
+        "another instance is taking this one over, and nothing is changed meanwhile; ask again \
+         in a moment, and the one that serves then will answer"
     )]
     HandingOver,
     /// The service has ended.
@@ -159,6 +160,24 @@ impl ServiceHandle {
         selector: &Selector,
         options: ListOptions,
     ) -> Result<Listing, OperationError> {
+        let mut pages = self.pages(selector, options).await?;
+        let mut listing = Listing::default();
+        while let Some(page) = pages.next().await? {
+            listing.endpoints.extend(page);
+        }
+        listing.matched = pages.matched;
+        Ok(listing)
+    }
+
+    /// As [`Self::list`], page by page: for lists that are too long to be held.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn pages(
+        &self,
+        selector: &Selector,
+        options: ListOptions,
+    ) -> Result<Pages<'_>, OperationError> {
         let query = ListEndpoints {
             selection: Arc::new(self.resolve(selector).await?),
             state: options.state,
@@ -168,7 +187,7 @@ impl ServiceHandle {
             skip: options.offset,
             take: options.limit,
         };
-        self.fetch(query).await
+        Ok(Pages::new(self, query))
     }
 
     /// Begins a new run: from now on every endpoint is untouched until a client
@@ -177,8 +196,10 @@ impl ServiceHandle {
     ///
     /// Runs are told apart by their last 16 bits: 65,536 marks later an endpoint
     /// that nobody came to meanwhile counts as touched again.
-    pub fn mark(&self) {
-        self.shared.run.fetch_add(1, Ordering::Relaxed);
+    ///
+    /// Returns the number of the new run; the first is 0.
+    pub fn mark(&self) -> u64 {
+        self.shared.run.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Chunks by number: at most `limit`, after `offset` that are left out.
@@ -225,8 +246,12 @@ impl ServiceHandle {
             skip: 0,
             take: u64::MAX,
         };
-        let failed = self.fetch(query).await?;
-        let mut groups = group_failures(&failed.endpoints);
+        let mut pages = Pages::new(self, query);
+        let mut failed = Vec::new();
+        while let Some(page) = pages.next().await? {
+            failed.extend(page);
+        }
+        let mut groups = group_failures(&failed);
         if groups.iter().any(|group| group.fault.kind == FaultKind::BindInUse) {
             groups = aside(move || name_holders(groups)).await?;
         }
@@ -243,21 +268,12 @@ impl ServiceHandle {
         self.supervisor.deliver(DescribeStatus).await.ok_or(OperationError::Ended)
     }
 
-    /// Fetches a list to its end.
-    async fn fetch(&self, mut query: ListEndpoints) -> Result<Listing, OperationError> {
-        let mut listing = Listing::default();
-        loop {
-            let slice = self.supervisor.deliver(query.clone()).await;
-            let slice = slice.ok_or(OperationError::Ended)?;
-            query.take -= slice.endpoints.len() as u64;
-            query.skip = query.skip.saturating_sub(slice.matched);
-            listing.matched += slice.matched;
-            listing.endpoints.extend(slice.endpoints);
-            match slice.next {
-                Some(next) => query.from = next,
-                None => return Ok(listing),
-            }
-        }
+    /// What reached the error log since the start.
+    ///
+    /// # Errors
+    /// [`OperationError::Ended`].
+    pub async fn error_report(&self) -> Result<ErrorReport, OperationError> {
+        self.error_log.deliver(ReportErrors).await.ok_or(OperationError::Ended)
     }
 
     /// What the selector names now. Names are looked up on a thread of their

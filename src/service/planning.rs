@@ -115,7 +115,7 @@ fn resolve(config: &Config, resolver: &dyn Resolver) -> Result<PlanEndpoints, Pl
 }
 
 /// The plan of `endpoints` on the machine that `facts` describe.
-fn assemble(
+pub(super) fn assemble(
     config: &Config,
     endpoints: PlanEndpoints,
     facts: &HostFacts,

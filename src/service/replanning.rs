@@ -4,6 +4,7 @@
 //! Specs are resolved here, on a thread of their own; the Supervisor compares
 //! and carries out. What stays as it is does not notice.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::changes::Changed;
@@ -99,8 +100,10 @@ impl ServiceHandle {
         let layout = self.layout.borrow();
         let known = layout.groups().iter().find(|group| group.name == name);
         known.map(|group| (*group.settings).clone()).ok_or_else(|| {
-            let names: Vec<_> = layout.groups().iter().map(|group| group.name.as_str()).collect();
-            OperationError::UnknownGroup { name: name.to_owned(), known: names.join(", ") }
+            let names = layout.groups().iter().map(|group| group.name.as_str());
+            // What was added to a group is a group of that name, too.
+            let known: Vec<_> = names.collect::<BTreeSet<_>>().into_iter().collect();
+            OperationError::UnknownGroup { name: name.to_owned(), known: known.join(", ") }
         })
     }
 

@@ -3,7 +3,7 @@
 //! Plain atomics, written by one actor. A reader may see one count newer than
 //! another; exact figures come from the table itself.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::states::{ChunkCounts, EndpointCounts};
 
@@ -14,6 +14,9 @@ pub struct Board {
     chunks: [AtomicU64; 6],
     hung: AtomicU64,
     late: AtomicU64,
+    required: AtomicU64,
+    decided: AtomicBool,
+    draining: AtomicBool,
 }
 
 impl Board {
@@ -56,6 +59,39 @@ impl Board {
     #[must_use]
     pub fn late(&self) -> u64 {
         self.late.load(Relaxed)
+    }
+
+    /// Publishes how many endpoints must listen.
+    pub fn publish_required(&self, endpoints: u64) {
+        self.required.store(endpoints, Relaxed);
+    }
+
+    /// How many endpoints must listen.
+    #[must_use]
+    pub fn required(&self) -> u64 {
+        self.required.load(Relaxed)
+    }
+
+    /// Publishes that every endpoint was decided once, or waited for long enough.
+    pub fn publish_decided(&self) {
+        self.decided.store(true, Relaxed);
+    }
+
+    /// Whether every endpoint was decided once, or waited for long enough.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.decided.load(Relaxed)
+    }
+
+    /// Publishes that the service drains.
+    pub fn publish_draining(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// Whether the service drains.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
     }
 
     /// How many endpoints are in each state.

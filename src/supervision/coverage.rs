@@ -41,6 +41,32 @@ impl Coverage {
     }
 }
 
+/// What a service is doing, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Some endpoint was not decided yet.
+    Starting,
+    /// Every endpoint listens, but for those that an operator holds.
+    Ready,
+    /// Some endpoint does not listen.
+    Degraded,
+    /// It accepts nothing new, and ends.
+    Draining,
+}
+
+impl Phase {
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

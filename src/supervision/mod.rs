@@ -30,7 +30,7 @@ pub use bind_times::BindTimes;
 pub use board::Board;
 pub use chunk::{ChunkEvent, ChunkId, ChunkState, IllegalTransition, Lease, WorkerId};
 pub use counters::{SessionGauge, Totals, WorkerCounters};
-pub use coverage::Coverage;
+pub use coverage::{Coverage, Phase};
 pub use deadlines::{Expired, LINGER, SessionClock, SessionLimits};
 pub use drop_reason::DropReason;
 pub use end_reason::{EndReason, SessionEnd};

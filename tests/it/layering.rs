@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
         except: &["main.rs", "cli/", "config/sources.rs", "service/signals.rs"],
     },
     Rule { room: "", forbidden: &["unsafe"], except: &["net/sys.rs", "net/sys/"] },
-    Rule { room: "", forbidden: &["actix"], except: &["actors/", "service/"] },
+    Rule { room: "", forbidden: &["actix"], except: &["actors/", "control/", "service/"] },
 ];
 
 /// The rooms of the crate from the top down: each may use those after it, and the core

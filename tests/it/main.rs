@@ -12,6 +12,7 @@ mod bad_specs;
 mod bind_faults;
 mod client_alone;
 mod config_commands;
+mod control;
 mod deploy;
 mod embedding;
 mod end_in_any_state;

@@ -22,6 +22,7 @@ impl Desk {
     pub(super) fn close_down(&mut self, order: impl Fn(Rc<WorkerLocal>) + Clone + Send + 'static) {
         if self.drain.is_none() {
             self.drain = Some(self.describe());
+            self.setup.board.publish_draining();
         }
         // The table's share of each socket goes first: a thread that closes
         // its own then really closes the port.

@@ -31,6 +31,7 @@ impl Desk {
         let table = &self.setup.table;
         self.setup.board.publish(table.endpoint_counts(), table.chunk_counts());
         self.setup.board.publish_late(table.refused());
+        self.setup.board.publish_required(self.setup.coverage.required());
     }
 
     /// Tells the error log, or its successor; counts what does not fit.
@@ -43,6 +44,8 @@ impl Desk {
     /// Says once that the service is ready.
     pub(super) fn announce(&self) {
         if self.setup.ready.borrow().is_none() {
+            // Whoever hears of it and looks finds it so.
+            self.setup.board.publish_decided();
             self.setup.ready.send_replace(Some(self.describe_ready()));
         }
     }

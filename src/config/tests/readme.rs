@@ -33,6 +33,9 @@ fn allowed(kind: Kind) -> (String, &'static str) {
         Kind::MinBound => ("a count, or `\"0%\"` to `\"100%\"`".to_owned(), "endpoints"),
         Kind::PortRanges => ("ports and ranges, 0 to 65,535".to_owned(), "–"),
         Kind::Cidrs => ("addresses and CIDRs".to_owned(), "–"),
+        Kind::SocketPath => ("`\"auto\"`, `\"none\"`, a path".to_owned(), "–"),
+        Kind::FileMode => ("`\"0600\"` to `\"0770\"`".to_owned(), "–"),
+        Kind::AddressOrNone => ("`\"none\"`, an address and port".to_owned(), "–"),
         Kind::Group | Kind::Later => (String::new(), ""),
     }
 }

@@ -18,6 +18,9 @@ fn snapshot(totals: Totals) -> Snapshot {
         hung_workers: 0,
         late_reports: 0,
         errors_dropped: 7,
+        required: 1,
+        decided: true,
+        draining: false,
         restarts: RestartCounts { listeners: 4, workers: 5 },
         uptime: Duration::ZERO,
     }

@@ -139,6 +139,8 @@ impl Ipcow {
                 command.env_remove(key);
             }
         }
+        // Tests run side by side: none has the machine's default socket by accident.
+        command.env("IPCOW__CONTROL__PATH", "none");
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(user) = self.user {
             command.current_dir("/").uid(user).gid(user);

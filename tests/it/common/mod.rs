@@ -8,6 +8,7 @@ mod alone;
 mod client;
 mod command;
 mod events;
+mod http;
 mod loopback;
 mod namespace;
 mod needs;
@@ -21,6 +22,7 @@ pub(crate) use client::{
 };
 pub(crate) use command::{Ipcow, binary};
 pub(crate) use events::{Ready, counts};
+pub(crate) use http::Api;
 pub(crate) use loopback::{Block, assert_free};
 pub(crate) use namespace::Namespace;
 pub(crate) use needs::{Need, needs, raise_own_descriptor_limit};

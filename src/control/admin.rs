@@ -1,0 +1,42 @@
+//! The read-only TCP address. Never decides whether it may be reached from elsewhere: the
+//! configuration does.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use super::socket::BindError;
+
+/// A bound admin address.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Admin {
+    /// Binds `address`; port 0 takes one that is free.
+    ///
+    /// # Errors
+    /// [`BindError`]: another socket has it, or the kernel refuses.
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::Taken { place: address.to_string() },
+            _ => BindError::Io { place: address.to_string(), source },
+        };
+        // It sets SO_REUSEADDR: a restart binds through TIME_WAIT.
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// The address, with the port that it got.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn listener(&self) -> io::Result<TcpListener> {
+        self.listener.try_clone()
+    }
+}

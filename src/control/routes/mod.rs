@@ -1,0 +1,192 @@
+//! Every route: a line in [`table`], and a function in the file of its kind.
+//!
+//! `health` and `about` answer for the whole service, `lists` for its parts, `orders`
+//! changes it. What only reads is at the admin address, too.
+
+mod about;
+mod health;
+mod lists;
+mod orders;
+mod query;
+
+use std::sync::Arc;
+
+use actix_http::Request;
+use actix_service::{IntoServiceFactory, ServiceFactory};
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, Handler, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::web::{self, Data};
+use actix_web::{App, Error, FromRequest, HttpRequest, Responder, Route};
+
+use super::guard::{Guard, guard};
+use super::order::OrderKind;
+use super::refusal::Refusal;
+use super::reload::Reloader;
+use crate::service::ServiceHandle;
+
+/// What every route can ask.
+pub(super) struct Context {
+    pub(super) handle: Arc<ServiceHandle>,
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) instance: String,
+    /// The path of the control socket.
+    pub(super) control: Option<String>,
+    /// The admin address.
+    pub(super) admin: Option<String>,
+    /// Told when a client orders the service to end.
+    pub(super) on_shutdown: Option<Box<dyn Fn() + Send + Sync>>,
+}
+
+/// What a route is given of it.
+type State = Data<Context>;
+
+/// Every route. One that is added is described in `openapi.json`, too.
+fn table() -> Vec<At> {
+    let order = orders::handler;
+    vec![
+        at("/healthz").get(health::healthz),
+        at("/readyz").get(health::readyz),
+        at("/api/v1/summary").get(about::summary),
+        at("/api/v1/plan").get(about::plan),
+        at("/api/v1/config").get(about::config),
+        at("/api/v1/endpoints")
+            .get(lists::endpoints)
+            .on(Method::POST, order(OrderKind::Add))
+            .on(Method::DELETE, order(OrderKind::Remove)),
+        at("/api/v1/chunks").get(lists::chunks),
+        at("/api/v1/workers").get(lists::workers),
+        at("/api/v1/errors").get(lists::errors),
+        at("/api/v1/suspend").on(Method::POST, order(OrderKind::Suspend)),
+        at("/api/v1/resume").on(Method::POST, order(OrderKind::Resume)),
+        at("/api/v1/drain").on(Method::POST, order(OrderKind::Drain)),
+        at("/api/v1/retry").on(Method::POST, order(OrderKind::Retry)),
+        at("/api/v1/reload").on(Method::POST, order(OrderKind::Reload)),
+        at("/api/v1/mark").on(Method::POST, order(OrderKind::Mark)),
+        at("/api/v1/shutdown").on(Method::POST, order(OrderKind::Shutdown)),
+    ]
+}
+
+/// A path and what it answers to.
+struct At {
+    path: &'static str,
+    methods: Vec<Method>,
+    routes: Vec<Route>,
+}
+
+const fn at(path: &'static str) -> At {
+    At { path, methods: Vec::new(), routes: Vec::new() }
+}
+
+impl At {
+    /// Answers GET, and HEAD with the same but the body.
+    fn get<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let head = web::head().to(handler.clone());
+        let mut at = self.on(Method::GET, handler);
+        at.methods.push(Method::HEAD);
+        at.routes.push(head);
+        at
+    }
+
+    fn on<F, Args>(mut self, method: Method, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.methods.push(method.clone());
+        self.routes.push(web::method(method).to(handler));
+        self
+    }
+
+    fn allowed(&self) -> String {
+        self.methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    fn register(self, config: &mut web::ServiceConfig) {
+        let (path, allowed) = (self.path, self.allowed());
+        let otherwise = web::to(move |request: HttpRequest| {
+            let refusal = not_allowed(&request, path, &allowed);
+            async move { Err::<&str, Refusal>(refusal) }
+        });
+        let resource = web::resource(path).default_service(otherwise);
+        config.service(self.routes.into_iter().fold(resource, actix_web::Resource::route));
+    }
+}
+
+/// The whole API, for the control socket.
+pub(super) fn control(
+    context: &Arc<Context>,
+) -> impl ServiceFactory<
+    Request,
+    Config = AppConfig,
+    Response = ServiceResponse<impl MessageBody + 'static>,
+    Error = Error,
+    InitError = (),
+    Service: 'static,
+    Future: 'static,
+> + 'static {
+    app(context, None)
+}
+
+/// The API of the admin address: whatever does not read is refused by its guard.
+pub(super) fn admin(
+    context: &Arc<Context>,
+) -> impl ServiceFactory<
+    Request,
+    Config = AppConfig,
+    Response = ServiceResponse<impl MessageBody + 'static>,
+    Error = Error,
+    InitError = (),
+    Service: 'static,
+    Future: 'static,
+> + 'static {
+    app(context, Some(Guard::new()))
+}
+
+fn app(
+    context: &Arc<Context>,
+    rules: Option<Guard>,
+) -> impl ServiceFactory<
+    Request,
+    Config = AppConfig,
+    Response = ServiceResponse<impl MessageBody + 'static>,
+    Error = Error,
+    InitError = (),
+    Service: 'static,
+    Future: 'static,
+> + 'static {
+    let context = State::from(Arc::clone(context));
+    let app = App::new().app_data(context).configure(|config| {
+        if let Some(rules) = rules {
+            config.app_data(Data::new(rules));
+        }
+        for at in table() {
+            at.register(config);
+        }
+    });
+    let headers = DefaultHeaders::new()
+        .add(("Cache-Control", "no-store"))
+        .add(("X-Content-Type-Options", "nosniff"));
+    app.default_service(web::to(not_found)).wrap(headers).wrap(from_fn(guard)).into_factory()
+}
+
+fn not_allowed(request: &HttpRequest, path: &str, allowed: &str) -> Refusal {
+    let method: String = request.method().as_str().chars().take(30).collect();
+    let message = format!("{method} {path} is not a route");
+    let hint = format!("{path} answers {allowed}");
+    Refusal::new(405, "method_not_allowed", message, hint).allowing(allowed)
+}
+
+async fn not_found(request: HttpRequest) -> Result<&'static str, Refusal> {
+    let path: String = request.path().chars().take(200).collect();
+    let routes: Vec<_> = table().iter().map(|at| at.path).collect();
+    let hint = format!("the routes are {}", routes.join(", "));
+    Err(Refusal::new(404, "not_found", format!("`{path}` is not a route"), hint))
+}

@@ -1,0 +1,175 @@
+//! The server: one thread, one actix system, the doors that it was given.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+
+use super::admin::Admin;
+use super::door::{self, ControlDoor, Stop};
+use super::reload::Reloader;
+use super::routes::{self, Context};
+use super::socket::Socket;
+use crate::service::ServiceHandle;
+
+/// What a client's order to end is told to.
+type OnShutdown = Box<dyn Fn() + Send + Sync>;
+
+/// What a [`Server`] serves, and where.
+#[non_exhaustive]
+pub struct Options {
+    /// The name in every answer that has one. Default `default`.
+    pub instance: String,
+    /// Where everything may be asked for.
+    pub socket: Option<Socket>,
+    /// Where may be read.
+    pub admin: Option<Admin>,
+    /// Reads the configuration again; without it a client's order to reload is refused.
+    pub reloader: Option<Arc<Reloader>>,
+    on_shutdown: Option<OnShutdown>,
+}
+
+impl Options {
+    /// Nowhere yet, for the instance of this name.
+    #[must_use]
+    pub fn new(instance: impl Into<String>) -> Self {
+        let instance = instance.into();
+        Self { instance, socket: None, admin: None, reloader: None, on_shutdown: None }
+    }
+
+    /// Serves the whole API on a Unix socket.
+    #[must_use]
+    pub fn socket(mut self, socket: Socket) -> Self {
+        self.socket = Some(socket);
+        self
+    }
+
+    /// Serves what only reads on a TCP address.
+    #[must_use]
+    pub fn admin(mut self, admin: Admin) -> Self {
+        self.admin = Some(admin);
+        self
+    }
+
+    /// Lets clients have the configuration read again.
+    #[must_use]
+    pub fn reloader(mut self, reloader: Arc<Reloader>) -> Self {
+        self.reloader = Some(reloader);
+        self
+    }
+
+    /// Calls `told` when a client orders the service to end, on the server's thread.
+    /// Without it the service drains and stops.
+    #[must_use]
+    pub fn on_shutdown(mut self, told: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_shutdown = Some(Box::new(told));
+        self
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { instance, socket, admin, reloader, .. } = self;
+        let mut shown = out.debug_struct("Options");
+        shown.field("instance", instance).field("socket", socket).field("admin", admin);
+        shown.field("reloader", reloader).finish_non_exhaustive()
+    }
+}
+
+/// A running control API. Dropping it stops it, joins its thread and removes its socket.
+#[derive(Debug)]
+pub struct Server {
+    socket: Option<Socket>,
+    admin: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves the API of a running service, on a thread of its own, until it is dropped.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no descriptor.
+    pub fn start(handle: Arc<ServiceHandle>, options: Options) -> io::Result<Self> {
+        let Options { instance, socket, admin, reloader, on_shutdown } = options;
+        let control = match &socket {
+            Some(socket) => Some((socket.listener()?, socket.access())),
+            None => None,
+        };
+        let listener = admin.as_ref().map(Admin::listener).transpose()?;
+        let address = admin.as_ref().map(Admin::address);
+        let reloader =
+            reloader.unwrap_or_else(|| Arc::new(Reloader::without_source(Arc::clone(&handle))));
+        let context = Arc::new(Context {
+            handle,
+            reloader,
+            instance,
+            control: socket.as_ref().map(|socket| socket.path().display().to_string()),
+            admin: address.map(|address| address.to_string()),
+            on_shutdown,
+        });
+        let (stop, stopped) = watch::channel(false);
+        // Made here, so that a shortage is an error and not a thread that ends.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread =
+            std::thread::Builder::new().name("ipcow-control".to_owned()).spawn(move || {
+                let system = actix_rt::System::with_tokio_rt(|| runtime);
+                let doors = async {
+                    let control = async {
+                        let Some((listener, access)) = control else { return Ok(()) };
+                        let listener = UnixListener::from_std(listener)?;
+                        let door = ControlDoor { listener, access };
+                        door::serve(door, routes::control(&context), stopped.clone()).await;
+                        io::Result::Ok(())
+                    };
+                    let admin = serve_admin(listener, &context, stopped.clone());
+                    let (control, admin) = tokio::join!(control, admin);
+                    control.and(admin)
+                };
+                if let Err(error) = system.block_on(doors) {
+                    tracing::error!(%error, "the control API cannot be served");
+                }
+            })?;
+        Ok(Self { socket, admin: address, stop, thread: Some(thread) })
+    }
+
+    /// The path of the control socket.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.socket.as_ref().map(Socket::path)
+    }
+
+    /// The admin address, with the port that it got.
+    #[must_use]
+    pub const fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Lets answers under way end, stops, joins the thread and removes the socket.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+async fn serve_admin(
+    listener: Option<std::net::TcpListener>,
+    context: &Arc<Context>,
+    stopped: Stop,
+) -> io::Result<()> {
+    let Some(listener) = listener else { return Ok(()) };
+    door::serve(TcpListener::from_std(listener)?, routes::admin(context), stopped).await;
+    Ok(())
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
