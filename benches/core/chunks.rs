@@ -20,7 +20,7 @@ fn stacked() -> ChunkTable<()> {
 fn report(leased: &Leased, fails: impl Fn(Slot) -> bool) -> Vec<(Slot, Outcome<()>)> {
     let outcome = |slot| match fails(slot) {
         true => Outcome::Failed(Fault::from_bind_errno(EADDRINUSE)),
-        false => Outcome::Opened { port: 80, socket: () },
+        false => Outcome::Opened { port: 80, socket: (), sockets: 1 },
     };
     leased.slots.iter().map(|slot| (*slot, outcome(*slot))).collect()
 }

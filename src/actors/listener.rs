@@ -27,6 +27,8 @@ const ACCEPTS_A_TURN: usize = 16;
 /// The listener of one TCP endpoint.
 pub(crate) struct Listener {
     place: Place,
+    /// Of the lease under which it serves.
+    epoch: u64,
     group: Arc<GroupRuntime>,
     meter: Meter,
     local: Rc<WorkerLocal>,
@@ -35,13 +37,13 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn new(
-        place: Place,
+        (place, epoch): (Place, u64),
         order: OpenOrder,
         local: Rc<WorkerLocal>,
         acceptor: Acceptor,
     ) -> Self {
         let OpenOrder { group, meter, .. } = order;
-        Self { place, group, meter, local, acceptor }
+        Self { place, epoch, group, meter, local, acceptor }
     }
 
     /// Starts a session for a client, or refuses it.
@@ -171,7 +173,7 @@ impl ActorFuture<Listener> for Serve {
                 Step::Broken(error) => {
                     let errno = error.raw_os_error().unwrap_or(0);
                     let fault = Fault { kind: FaultKind::Listener, errno };
-                    listener.local.report_listener(listener.place, fault);
+                    listener.local.report_listener(listener.place, listener.epoch, fault);
                     ctx.stop();
                     return Poll::Ready(());
                 }

@@ -74,8 +74,6 @@ where
 /// A listener that lives on this thread.
 struct ListenerEntry {
     addr: ListenerAddr,
-    /// Of the lease under which it was opened; chunk and worker are known.
-    epoch: u64,
     socket: Bound,
     /// Why it was told to close, when that was not the drain's doing.
     given_up: Option<Fault>,
@@ -118,8 +116,12 @@ pub(crate) struct WorkerLocal {
     /// Listeners that wait for the gate.
     gated: RefCell<Vec<Waker>>,
     sessions: RefCell<Slab<SessionEntry>>,
-    /// A chunk is opened in order: that fills a tree from one end, and never moves it.
-    listeners: RefCell<BTreeMap<Place, ListenerEntry>>,
+    /// By place, and by the epoch of the lease under which they serve: of one
+    /// endpoint there may be several. A chunk is opened in order: that fills a
+    /// tree from one end, and never moves it.
+    listeners: RefCell<BTreeMap<(Place, u64), ListenerEntry>>,
+    /// The epoch of the last sub-lease that this thread was told of.
+    last_member: Cell<u64>,
     /// Endpoints whose sessions end when they are quiet.
     draining_places: RefCell<HashSet<Place>>,
     /// Lets the listeners try again one by one when there was no room.
@@ -152,6 +154,7 @@ impl WorkerLocal {
                 opening: Cell::new(0),
                 sessions: RefCell::default(),
                 listeners: RefCell::default(),
+                last_member: Cell::new(0),
                 draining_places: RefCell::default(),
                 shortage: Rc::default(),
                 session_panic: RefCell::default(),

@@ -17,6 +17,7 @@ pub(crate) mod orders;
 pub(crate) mod poison;
 pub(crate) mod protocol;
 pub(crate) mod roster;
+mod serving;
 pub(crate) mod session;
 pub(crate) mod share;
 pub(crate) mod spread;

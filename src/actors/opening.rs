@@ -3,24 +3,19 @@
 //! An async function that yields every few milliseconds, so that a big chunk
 //! never keeps its thread from answering. Decides nothing about retries.
 
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::listener::Listener;
-use super::local::{ListenerAddr, WorkerLocal};
+use super::local::WorkerLocal;
 use super::protocol::{AssignChunk, OpenOrder, Outcomes};
-use super::udp_listener::UdpListener;
-use super::watch::start_watched;
+use super::serving::{self, Watched, fault};
 use crate::config::OnBindError;
-use crate::net::accept::Acceptor;
 use crate::net::bind::{self, BindOptions, Bound};
-use crate::net::datagram::DatagramSocket;
 use crate::net::host::Zones;
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::spec::Protocol;
-use crate::supervision::{Fault, FaultClass, FaultKind, Lease, Outcome, Place, Slot};
+use crate::supervision::{Fault, FaultClass, FaultKind, Lease, Outcome, Slot};
 
 /// Longest time the thread is kept before its other tasks have a turn.
 const SLICE: Duration = Duration::from_millis(2);
@@ -180,10 +175,13 @@ impl Opening {
         match &order.reserved {
             Some(Ok(bound)) if bound.is_in_zone_of(&order.endpoint) => Ok(bound.clone()),
             Some(Err(fault)) => Err(*fault),
-            // One that was kept for an interface which is gone is of no use.
-            Some(Ok(_)) | None => {
-                bind::bind(&order.endpoint, &bind_options(order, &self.local)).map_err(fault)
+            // Others may serve the members of what was kept: they close first.
+            Some(Ok(bound)) if !bound.members().is_empty() => {
+                Err(Fault::without_errno(FaultKind::AddressLost))
             }
+            // One that was kept for an interface which is gone is of no use.
+            Some(Ok(_)) | None => bind::bind(&order.endpoint, &bind_options(order, &self.local))
+                .map_err(|error| fault(&error)),
         }
     }
 
@@ -209,45 +207,29 @@ impl Opening {
 
     /// Starts the actor that serves the socket.
     fn serve(&self, order: OpenOrder, bound: Bound, watched: Watched) -> Outcome<Bound> {
-        let place = Place { chunk: self.lease.chunk, slot: order.slot };
         let port = bound.local_addr().port();
-        let local = Rc::clone(&self.local);
-        // What it captures is kept for each listener.
-        let told = Rc::clone(&local);
-        let tell = move |ended| told.listener_ended(place, ended);
-        let addr = match watched {
-            Watched::Tcp(acceptor) => {
-                let listener = Listener::new(place, order, local, acceptor);
-                ListenerAddr::Tcp(start_watched(listener, tell).downgrade())
-            }
-            Watched::Udp(socket) => {
-                let listener = UdpListener::new(place, order, local, socket);
-                ListenerAddr::Udp(start_watched(listener, tell).downgrade())
-            }
-        };
-        self.local.enter_listener(place, self.lease, addr, bound.clone());
+        serving::start(&self.local, self.lease, order, &bound, watched);
         self.local.share.counters.endpoint_opened();
-        Outcome::Opened { port, socket: bound }
+        opened(port, bound)
     }
 }
 
-/// A socket that this thread's runtime watches, and nobody serves yet.
-enum Watched {
-    Tcp(Acceptor),
-    Udp(DatagramSocket),
+/// The outcome of an endpoint that listens.
+pub(super) fn opened(port: u16, socket: Bound) -> Outcome<Bound> {
+    let sockets = u16::try_from(1 + socket.members().len()).unwrap_or(u16::MAX);
+    Outcome::Opened { port, socket, sockets }
 }
 
 /// Listens: all that can fail before a socket is served.
 fn watch(order: &OpenOrder, bound: &Bound, local: &WorkerLocal) -> Result<Watched, Fault> {
-    bind::listen(bound, order.group.backlog).map_err(fault)?;
-    match order.endpoint.protocol {
-        Protocol::Tcp => {
-            let options = local.share.settings.stream;
-            Acceptor::new(bound.clone(), options).map(Watched::Tcp)
-        }
-        Protocol::Udp => DatagramSocket::new(bound.clone()).map(Watched::Udp),
-    }
-    .map_err(fault)
+    let workers = local.share.roster.workers();
+    let listens = if order.group.settings.reuse_port && workers > 1 && local.share.gate.is_open() {
+        bind::listen_together(bound, &bind_options(order, local), workers)
+    } else {
+        bind::listen(bound, order.group.backlog)
+    };
+    listens.map_err(|error| fault(&error))?;
+    Watched::new(bound, local)
 }
 
 fn bind_options(order: &OpenOrder, local: &WorkerLocal) -> BindOptions {
@@ -256,8 +238,4 @@ fn bind_options(order: &OpenOrder, local: &WorkerLocal) -> BindOptions {
         backlog: order.group.backlog,
         receive_buffer: local.share.settings.receive_buffer,
     }
-}
-
-fn fault(error: io::Error) -> Fault {
-    Fault::from_bind_errno(error.raw_os_error().unwrap_or(0))
 }

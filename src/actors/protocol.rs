@@ -13,7 +13,7 @@ pub use operations::Sessions;
 pub(crate) use operations::{
     AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, DescribeStatus, EndpointSlice,
     GroupConnections, ListChunks, ListEndpoints, ListenersClosed, Locked, NewPlan, NotOffered,
-    NotReplanned, OfferSockets, Offered, Replan, Touch, WithdrawSockets,
+    NotReplanned, OfferSockets, Offered, Replan, Retirement, Touch, WithdrawSockets,
 };
 
 use super::session::{Accepted, OwnSessions, Served};
@@ -110,6 +110,15 @@ pub(crate) struct HeartBeaten {
 pub(crate) struct AssignChunk {
     pub(crate) lease: Lease,
     pub(crate) orders: Vec<OpenOrder>,
+}
+
+/// Command, Supervisor → thread: serve this further socket of an endpoint, which
+/// another worker has opened, under this sub-lease.
+#[derive(Debug)]
+pub(crate) struct ServeMember {
+    pub(crate) lease: Lease,
+    pub(crate) order: OpenOrder,
+    pub(crate) socket: Bound,
 }
 
 /// Event, Worker → Supervisor: every endpoint of the order listens.

@@ -82,6 +82,11 @@ impl<T> Roster<T> {
         Self { born: now, places: (0..workers).map(|_| Place::new()).collect() }
     }
 
+    /// How many workers there are, with or without a thread.
+    pub(crate) const fn workers(&self) -> usize {
+        self.places.len()
+    }
+
     fn place(&self, worker: WorkerId) -> Option<&Place<T>> {
         self.places.get(usize::from(worker.0).checked_sub(1)?)
     }

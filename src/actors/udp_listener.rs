@@ -23,6 +23,8 @@ const LAST_DATAGRAMS: usize = 1024;
 /// The listener of one UDP endpoint.
 pub(crate) struct UdpListener {
     place: Place,
+    /// Of the lease under which it serves.
+    epoch: u64,
     group: Arc<GroupRuntime>,
     meter: Meter,
     local: Rc<WorkerLocal>,
@@ -31,13 +33,13 @@ pub(crate) struct UdpListener {
 
 impl UdpListener {
     pub(crate) fn new(
-        place: Place,
+        (place, epoch): (Place, u64),
         order: OpenOrder,
         local: Rc<WorkerLocal>,
         socket: DatagramSocket,
     ) -> Self {
         let OpenOrder { group, meter, .. } = order;
-        Self { place, group, meter, local, socket }
+        Self { place, epoch, group, meter, local, socket }
     }
 
     /// Serves what has arrived; how many datagrams, and the error that a call ended with.
@@ -143,7 +145,7 @@ impl ActorFuture<UdpListener> for ServeLoop {
                 Some(AcceptClass::Fatal) | None => {
                     let errno = error.raw_os_error().unwrap_or(0);
                     let fault = Fault { kind: FaultKind::Listener, errno };
-                    listener.local.report_listener(listener.place, fault);
+                    listener.local.report_listener(listener.place, listener.epoch, fault);
                     ctx.stop();
                     return Poll::Ready(());
                 }

@@ -54,6 +54,7 @@ impl Default for ListenSettings {
             deny_from: Vec::new(),
             freebind: false,
             backlog: None,
+            reuse_port: false,
             on_bind_error: OnBindError::Keep,
         }
     }

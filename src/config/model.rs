@@ -80,6 +80,9 @@ pub struct ListenSettings {
     /// Length of the queue of established, not yet accepted connections;
     /// `None` = `net.core.somaxconn` (listen(2)). 1 to 65535.
     pub backlog: Option<u16>,
+    /// One socket a worker for each endpoint (`SO_REUSEPORT`, socket(7)): the
+    /// kernel spreads its clients. Default false.
+    pub reuse_port: bool,
     /// What a bind failure means for the rest of its chunk.
     pub on_bind_error: OnBindError,
 }

@@ -154,7 +154,7 @@ pub(crate) static KEYS: &[Key] = &[
     shared("deny_from", Kind::Cidrs, "Sources that are not served."),
     shared("freebind", Kind::Flag, "Binds addresses that are not there yet."),
     shared("backlog", auto(1, 65_535, "connections"), "The accept queue of a listener."),
-    later(LISTEN_DEFAULTS, "reuse_port"),
+    shared("reuse_port", Kind::Flag, "One socket a worker for each endpoint."),
     shared("on_bind_error", words(&["keep", "rollback"]), "What one failure means for its chunk."),
     key("threads", "factor", number(0.01, 64.0), "Workers for each unit of available parallelism."),
     key("threads", "workers", auto(1, 1024, "threads"), "How many workers."),

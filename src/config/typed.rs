@@ -63,6 +63,7 @@ struct RawListen {
     deny_from: Vec<String>,
     freebind: bool,
     backlog: Auto<u16>,
+    reuse_port: bool,
     on_bind_error: OnBindError,
 }
 
@@ -247,6 +248,7 @@ fn typed_group(merged: &::config::Config, group: &groups::Group) -> Result<Group
             deny_from: cidrs(raw.deny_from)?,
             freebind: raw.freebind,
             backlog: raw.backlog.given(),
+            reuse_port: raw.reuse_port,
             on_bind_error: raw.on_bind_error,
         },
     })

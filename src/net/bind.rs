@@ -7,8 +7,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -51,6 +51,9 @@ struct Shared {
     /// Kernel-side losses that were counted (the low 32 bits), so that a listener
     /// which takes over the socket counts none of them twice; and [`OFFERED`].
     losses_counted: AtomicU64,
+    /// Further sockets of the same endpoint, one for each other worker.
+    #[expect(clippy::box_collection, reason = "most have none, and there are many")]
+    members: OnceLock<Box<Vec<Bound>>>,
 }
 
 /// Another process counts the losses from here on.
@@ -80,6 +83,11 @@ impl Bound {
             SocketAddr::V6(address) => address.scope_id(),
         };
         scope(self.local_addr()) == scope(endpoint.socket_addr())
+    }
+
+    /// The further sockets of its endpoint; none but after [`listen_together`].
+    pub(crate) fn members(&self) -> &[Self] {
+        self.shared.members.get().map_or(&[], |members| members)
     }
 
     /// The socket, to accept from or to exchange datagrams on.
@@ -136,6 +144,10 @@ impl AsRawFd for Bound {
 /// What the kernel said, with its errno: EADDRINUSE, EADDRNOTAVAIL, EACCES,
 /// EMFILE and the rest of bind(2) and socket(2).
 pub(crate) fn bind(endpoint: &Endpoint, options: &BindOptions) -> io::Result<Bound> {
+    bind_socket(endpoint, options, false)
+}
+
+fn bind_socket(endpoint: &Endpoint, options: &BindOptions, joins: bool) -> io::Result<Bound> {
     let asked = endpoint.socket_addr();
     let kind = match endpoint.protocol {
         Protocol::Tcp => Type::STREAM,
@@ -146,13 +158,16 @@ pub(crate) fn bind(endpoint: &Endpoint, options: &BindOptions) -> io::Result<Bou
         socket.set_only_v6(true)?;
     }
     prepare(&socket, endpoint, options)?;
+    if joins {
+        socket.set_reuse_port(true)?;
+    }
     low_port::bind(|| socket.bind(&asked.into()))?;
     let endpoint = match endpoint.port {
         Port::Number(_) => *endpoint,
         Port::Ephemeral(_) => endpoint.with_port(own_port(&socket)?),
     };
-    let losses_counted = AtomicU64::new(0);
-    Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted }) })
+    let (losses_counted, members) = (AtomicU64::new(0), OnceLock::new());
+    Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted, members }) })
 }
 
 /// Takes on a socket that was bound elsewhere, with these options as far as a
@@ -164,8 +179,20 @@ pub(crate) fn adopt(given: GivenSocket, options: &BindOptions) -> io::Result<Bou
     let endpoint = given.endpoint();
     let GivenSocket { socket, losses, .. } = given;
     prepare(&socket, &endpoint, options)?;
-    let losses_counted = AtomicU64::new(losses.into());
-    Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted }) })
+    let (losses_counted, members) = (AtomicU64::new(losses.into()), OnceLock::new());
+    Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted, members }) })
+}
+
+/// The sockets of one endpoint as one: the first with the others as its members.
+/// `None` where there are none.
+pub(crate) fn join(sockets: Vec<Bound>) -> Option<Bound> {
+    let mut sockets = sockets.into_iter();
+    let first = sockets.next()?;
+    let others: Vec<_> = sockets.collect();
+    if !others.is_empty() {
+        first.shared.members.get_or_init(|| Box::new(others));
+    }
+    Some(first)
 }
 
 /// The options that a socket of this endpoint has.
@@ -220,6 +247,44 @@ pub(crate) fn listen(bound: &Bound, backlog: u16) -> io::Result<()> {
     match bound.protocol() {
         Protocol::Tcp => bound.socket().listen(i32::from(backlog)),
         Protocol::Udp => Ok(()),
+    }
+}
+
+/// As [`listen`], and has the endpoint served from so many sockets in all, among
+/// which the kernel spreads its clients (`SO_REUSEPORT`, socket(7)).
+///
+/// The first of them claimed the address for itself alone: whoever held it, also
+/// with `SO_REUSEPORT`, had that refused, and a second instance, which claims in
+/// the same way, is refused. Only then may others join, and the kernel lets
+/// programs of the same user alone.
+///
+/// # Errors
+/// As [`listen`] and [`bind`]; then there is the first socket alone.
+pub(crate) fn listen_together(
+    bound: &Bound,
+    options: &BindOptions,
+    sockets: usize,
+) -> io::Result<()> {
+    listen(bound, options.backlog)?;
+    if !bound.members().is_empty() {
+        return bound.members().iter().try_for_each(|member| listen(member, options.backlog));
+    }
+    bound.socket().set_reuse_port(true)?;
+    let join = |_| {
+        let member = bind_socket(&bound.endpoint(), options, true)?;
+        listen(&member, options.backlog)?;
+        Ok(member)
+    };
+    match (1..sockets).map(join).collect() {
+        Ok(members) => {
+            bound.shared.members.get_or_init(|| Box::new(members));
+            Ok(())
+        }
+        Err(refused) => {
+            // Or anybody of this user could join.
+            let _unchanged = bound.socket().set_reuse_port(false);
+            Err(refused)
+        }
     }
 }
 

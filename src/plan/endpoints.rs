@@ -27,7 +27,7 @@ use crate::spec::{Endpoint, EndpointSet, Endpoints, Port, Protocol};
 
 pub use build::{build, build_from};
 pub use error::{PlanError, SpecPlace};
-pub use offline::{check, count};
+pub use offline::{check, known};
 
 /// One `[[listen]]` group and what it serves.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 //! Endpoints, facts as plain values, resources and findings. Never reads the
 //! machine: `net::host` does, and `service::planning` puts both together.
 
+pub mod demand;
 pub mod endpoints;
 pub mod facts;
 pub mod findings;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::demand::Demand;
 use crate::config;
 
 /// Threads that run beside the workers: main, the service's System, and the
@@ -145,28 +146,19 @@ pub fn chunk_size(endpoints: u64, workers: u64, chunks: &config::Chunks) -> u64 
 }
 
 /// Descriptors that the process's table shall have room for before the first of
-/// `endpoints` is opened: theirs, the service's and the first sessions'. Growing
+/// `sockets` is opened: theirs, the service's and the first sessions'. Growing
 /// the table later costs its threads more. It ends at the limit of open files.
 #[must_use]
-pub fn descriptor_room(endpoints: u64, limits: &config::Limits) -> u64 {
+pub fn descriptor_room(sockets: u64, limits: &config::Limits) -> u64 {
     let sessions = limits.max_sessions.map_or(ROOM_OF_SESSIONS, u64::from).min(ROOM_OF_SESSIONS);
-    endpoints.saturating_add(ROOM_OF_PROGRAM + sessions)
-}
-
-/// How many endpoints a plan has, by protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Demand {
-    /// TCP endpoints: one listener each, and its sessions.
-    pub tcp: u64,
-    /// UDP endpoints: one socket each.
-    pub udp: u64,
+    sockets.saturating_add(ROOM_OF_PROGRAM + sessions)
 }
 
 /// How the descriptors that the process may have are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FdBudget {
-    /// Descriptors for full coverage: the service, its reserve, every endpoint,
-    /// and the least room for sessions.
+    /// Descriptors for full coverage: the service, its reserve, every socket of
+    /// every endpoint, and the least room for sessions.
     pub needed: u64,
     /// Descriptors that the process may have: the hard limit.
     pub have: u64,
@@ -188,7 +180,7 @@ impl FdBudget {
     #[must_use]
     pub fn divide(
         host: &HostLimits,
-        demand: Demand,
+        demand: &Demand,
         workers: u64,
         limits: &config::Limits,
     ) -> Self {
@@ -200,17 +192,17 @@ impl FdBudget {
             .saturating_add(FDS_OF_SERVICE);
         let available = have.saturating_sub(service).saturating_sub(reserve);
         let most_sessions = limits.max_sessions.map_or(u64::MAX, u64::from);
-        let room = match demand.tcp {
+        let room = match demand.streams() {
             0 => 0,
             _ => (available / 4).clamp(1, MAX_SESSION_ROOM).min(most_sessions),
         };
-        let endpoints = demand.tcp.saturating_add(demand.udp);
-        let listeners = endpoints.min(available.saturating_sub(room));
-        let sessions = match demand.tcp {
+        let (listeners, taken) = demand.that_fit(available.saturating_sub(room));
+        let sessions = match demand.streams() {
             0 => 0,
-            _ => most_sessions.min(available - listeners),
+            _ => most_sessions.min(available - taken),
         };
-        let needed = service.saturating_add(reserve).saturating_add(endpoints).saturating_add(room);
+        let sockets = demand.sockets();
+        let needed = service.saturating_add(reserve).saturating_add(sockets).saturating_add(room);
         Self { needed, have, listeners, sessions, reserve }
     }
 }
@@ -218,6 +210,7 @@ impl FdBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Protocol;
 
     fn host() -> HostLimits {
         HostLimits {
@@ -250,8 +243,31 @@ mod tests {
         assert_eq!(descriptor_room(u64::MAX, &limits(None, 64)), u64::MAX);
     }
 
-    const fn tcp(tcp: u64) -> Demand {
-        Demand { tcp, udp: 0 }
+    fn demand(protocol: Protocol, endpoints: u64, reuse_port: bool) -> Demand {
+        let settings = config::ListenSettings { reuse_port, ..Default::default() };
+        let mut demand = Demand::default();
+        demand.add(protocol, endpoints, &settings, 2);
+        demand
+    }
+
+    fn tcp(endpoints: u64) -> Demand {
+        demand(Protocol::Tcp, endpoints, false)
+    }
+
+    #[test]
+    fn with_reuse_port_an_endpoint_takes_a_socket_for_each_worker() {
+        let all = FdBudget::divide(&host(), &demand(Protocol::Tcp, 70, true), 2, &limits(None, 64));
+        assert_eq!((all.listeners, all.sessions, all.needed), (70, 19_768, 28 + 64 + 140 + 256));
+        let small = HostLimits { nofile_hard: 256, ..host() };
+        let mut mixed = demand(Protocol::Tcp, 50, true);
+        let single = config::ListenSettings::default();
+        mixed.add(Protocol::Tcp, 30, &single, 2);
+        // 164 are available, a quarter of them for sessions: 50 × 2 and 23 × 1.
+        let budget = FdBudget::divide(&small, &mixed, 2, &limits(None, 64));
+        assert_eq!((budget.listeners, budget.sessions), (73, 41));
+        let budget =
+            FdBudget::divide(&small, &demand(Protocol::Udp, 90, true), 2, &limits(None, 64));
+        assert_eq!((budget.listeners, budget.sessions), (82, 0));
     }
 
     #[test]
@@ -291,29 +307,30 @@ mod tests {
 
     #[test]
     fn what_listeners_leave_goes_to_sessions() {
-        let budget = FdBudget::divide(&host(), tcp(70), 2, &limits(None, 64));
+        let budget = FdBudget::divide(&host(), &tcp(70), 2, &limits(None, 64));
         // 20,000 less 28 of the service, 64 in reserve and 70 listeners.
         assert_eq!((budget.listeners, budget.sessions), (70, 19_838));
         assert!(budget.needed <= budget.have);
-        let fixed = FdBudget::divide(&host(), tcp(70), 2, &limits(Some(100), 64));
+        let fixed = FdBudget::divide(&host(), &tcp(70), 2, &limits(Some(100), 64));
         assert_eq!(fixed.sessions, 100);
     }
 
     #[test]
     fn what_does_not_fit_leaves_room_for_sessions_and_the_reserve() {
         let small = HostLimits { nofile_hard: 256, ..host() };
-        let budget = FdBudget::divide(&small, tcp(1_000), 2, &limits(None, 64));
+        let budget = FdBudget::divide(&small, &tcp(1_000), 2, &limits(None, 64));
         // 256 - 28 - 64 = 164 are available, a quarter of them for sessions.
         assert_eq!((budget.listeners, budget.sessions), (123, 41));
         assert_eq!((budget.needed, budget.have), (28 + 64 + 1_000 + 41, 256));
-        let few = FdBudget::divide(&small, tcp(1_000), 2, &limits(Some(3), 64));
+        let few = FdBudget::divide(&small, &tcp(1_000), 2, &limits(Some(3), 64));
         assert_eq!((few.listeners, few.sessions), (161, 3));
     }
 
     #[test]
     fn udp_alone_needs_no_room_for_sessions() {
         let small = HostLimits { nofile_hard: 256, ..host() };
-        let budget = FdBudget::divide(&small, Demand { tcp: 0, udp: 164 }, 2, &limits(None, 64));
+        let budget =
+            FdBudget::divide(&small, &demand(Protocol::Udp, 164, false), 2, &limits(None, 64));
         assert_eq!((budget.listeners, budget.sessions, budget.needed), (164, 0, 256));
     }
 
@@ -323,7 +340,8 @@ mod tests {
             for reserve in [0, 64, u32::MAX] {
                 for endpoints in [0, 1, 1_000_000, u64::MAX] {
                     let host = HostLimits { nofile_hard: hard, ..host() };
-                    let budget = FdBudget::divide(&host, tcp(endpoints), 2, &limits(None, reserve));
+                    let budget =
+                        FdBudget::divide(&host, &tcp(endpoints), 2, &limits(None, reserve));
                     assert!(budget.listeners <= endpoints);
                     let used = budget.listeners.saturating_add(budget.sessions);
                     assert!(used == 0 || used <= hard, "{hard} {reserve} {endpoints}");

@@ -3,6 +3,8 @@
 //! What fits is served from instead of being bound; what does not is closed, and
 //! named. Never opens a socket itself.
 
+use std::collections::BTreeMap;
+
 use super::planning::Plan;
 use crate::config::Config;
 use crate::net::bind::{self, BindOptions, Bound};
@@ -32,8 +34,8 @@ impl Given {
 /// What of it fits the plan.
 #[derive(Debug, Default)]
 pub(super) struct Adoption {
-    /// By index of the plan.
-    pub(super) sockets: Vec<(u64, Bound)>,
+    /// By index of the plan; of one endpoint there may be several (`reuse_port`).
+    pub(super) sockets: BTreeMap<u64, Vec<Bound>>,
     pub(super) numbers: Vec<(u64, u16)>,
     pub(super) gated: bool,
     /// By the number of the socket that was given: whether it is served from.
@@ -58,7 +60,7 @@ impl Adoption {
             let bound = home.and_then(|index| Some((index, adopt(socket, index, config, plan)?)));
             adoption.taken.push(bound.is_some());
             match bound {
-                Some(bound) => adoption.sockets.push(bound),
+                Some((index, bound)) => adoption.sockets.entry(index).or_default().push(bound),
                 None => adoption.left.push(endpoint),
             }
         }

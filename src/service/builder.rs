@@ -11,10 +11,11 @@ use crate::actors::session::{SessionHandler, erase};
 use crate::config::{Config, Group};
 use crate::net::given::GivenSocket;
 use crate::net::host;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::homes::Arrival;
 use crate::plan::endpoints::{self, PlanError};
 use crate::plan::findings::{Finding, Kind, Level};
-use crate::plan::resources::descriptor_room;
+use crate::plan::resources::{descriptor_room, worker_count};
 use crate::spec::{Endpoint, Spec, SpecError};
 use crate::supervision::Coverage;
 
@@ -132,8 +133,8 @@ impl Service {
 
     /// How many of the sockets that were given are served from.
     #[must_use]
-    pub const fn adopted(&self) -> usize {
-        self.adoption.sockets.len()
+    pub fn adopted(&self) -> usize {
+        self.adoption.sockets.values().map(Vec::len).sum()
     }
 
     /// Whether each socket that was given is served from, in their order.
@@ -161,8 +162,9 @@ impl Service {
     pub fn start(self) -> Result<ServiceHandle, StartError> {
         let Self { config, plan, handlers, adoption, faults } = self;
         let total = plan.endpoints.len();
+        let sockets = Demand::of(plan.endpoints.groups(), plan.workers.workers).sockets();
         // Where they cannot be had, opening is slower or comes to less.
-        let _kept_as_it_was = make_room(total, &config);
+        let _kept_as_it_was = make_room(sockets, &config);
         let required = Coverage::new(config.coverage.min_bound, total).required();
         if plan.budget.listeners < required.min(total) {
             return Err(StartError::FdLimit {
@@ -297,10 +299,11 @@ impl ServiceBuilder {
     /// started all the same.
     pub fn make_room(&self) -> io::Result<()> {
         let config = whole(self.config.clone(), self.groups.clone());
-        match endpoints::count(&config) {
-            Some(count) => make_room(count, &config),
-            None => Ok(()),
-        }
+        let Some(known) = endpoints::known(&config) else { return Ok(()) };
+        let shared = known.groups().iter().any(|group| group.settings.reuse_port);
+        let workers =
+            if shared { worker_count(&config.threads, &host::limits()).workers } else { 1 };
+        make_room(Demand::of(known.groups(), workers).sockets(), &config)
     }
 
     /// Plans the service: resolves names, counts endpoints, divides resources.
@@ -334,8 +337,8 @@ fn whole(mut config: Config, groups: Vec<Group>) -> Config {
 }
 
 /// Lets the process have all the descriptors that it may, and makes room for
-/// those of this many endpoints.
-fn make_room(endpoints: u64, config: &Config) -> io::Result<()> {
+/// this many sockets.
+fn make_room(sockets: u64, config: &Config) -> io::Result<()> {
     host::raise_nofile()?;
-    host::grow_descriptor_table(descriptor_room(endpoints, &config.limits))
+    host::grow_descriptor_table(descriptor_room(sockets, &config.limits))
 }

@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Handler, Message};
@@ -22,7 +21,7 @@ use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{
     ActorEnded, AddressesChanged, AttachThread, ErrorLogReturned, Notice, PartCrashed,
-    ReportErrors, WithdrawSockets,
+    ReportErrors, Retirement, WithdrawSockets,
 };
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
@@ -150,8 +149,8 @@ impl Guardian {
     }
 
     /// Leaves what was taken to another instance, and drains the rest, which is returned.
-    pub(super) fn begin_retire(&mut self, taken: Arc<HashSet<Place>>) -> HashSet<Place> {
-        let gone = self.charges.desk.borrow_mut().begin_retire(taken);
+    pub(super) fn begin_retire(&mut self, retirement: Retirement) -> HashSet<Place> {
+        let gone = self.charges.desk.borrow_mut().begin_retire(retirement);
         if !self.plays(Role::Supervisor) {
             self.start_role(Role::Supervisor);
         }
@@ -171,7 +170,8 @@ impl Guardian {
 
     /// Lets the listeners serve.
     pub(super) fn open_gate(&self) {
-        self.charges.desk.borrow().open_gate();
+        self.charges.desk.borrow_mut().open_gate(Instant::now());
+        self.tell(AddressesChanged);
     }
 
     /// What was there when the drain began.

@@ -4,7 +4,7 @@
 //! before, and it goes on where the offer is dropped.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,19 +13,10 @@ use tokio::sync::mpsc;
 use super::handle::ServiceHandle;
 use super::operations::OperationError;
 use super::system::Command;
-use crate::actors::protocol::{NotOffered, OfferSockets, Offered};
+use crate::actors::protocol::{NotOffered, OfferSockets, Offered, Retirement};
 use crate::net::bind::Bound;
 use crate::spec::Endpoint;
 use crate::supervision::Place;
-
-/// How a service ends that another instance goes on with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Retirement {
-    /// The endpoints that the other serves.
-    pub(super) taken: Arc<HashSet<Place>>,
-    /// How long sessions may go on; `None` = until they end.
-    pub(super) timeout: Option<Duration>,
-}
 
 /// Why a service is not offered.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +30,7 @@ pub enum OfferError {
     Operation(#[from] OperationError),
 }
 
-/// An endpoint of a service that is offered.
+/// A socket of a service that is offered; an endpoint with `reuse_port` has several.
 #[derive(Debug)]
 pub struct OfferedSocket {
     place: Place,
@@ -85,12 +76,8 @@ impl ServiceHandle {
             NotOffered::Opening => OfferError::Opening,
             NotOffered::Locked(locked) => OfferError::Operation(locked.into()),
         })?;
-        let socket = |Offered { place, endpoint, ordinal, socket }| {
-            let losses = socket.as_ref().map_or(0, Bound::offer);
-            OfferedSocket { place, endpoint, ordinal, losses, socket }
-        };
         Ok(Offer {
-            sockets: offered.into_iter().map(socket).collect(),
+            sockets: offered.into_iter().flat_map(one_by_one).collect(),
             commands: self.commands.clone(),
             handed_over: Arc::clone(&self.shared.handed_over),
             given: false,
@@ -112,6 +99,19 @@ impl ServiceHandle {
     }
 }
 
+/// The sockets of an endpoint, or its number alone.
+fn one_by_one(offered: Offered) -> Vec<OfferedSocket> {
+    let Offered { place, endpoint, ordinal, sockets } = offered;
+    let one = |socket: Option<Bound>| {
+        let losses = socket.as_ref().map_or(0, Bound::offer);
+        OfferedSocket { place, endpoint, ordinal, losses, socket }
+    };
+    match sockets.is_empty() {
+        true => vec![one(None)],
+        false => sockets.into_iter().map(|socket| one(Some(socket))).collect(),
+    }
+}
+
 impl Offer {
     /// What is offered.
     #[must_use]
@@ -124,11 +124,12 @@ impl Offer {
     /// [`ServiceHandle::remove`]. Sessions go on, at most for `timeout`; then they have
     /// `shutdown.drain_timeout_secs` to end. The service ends with the last of them.
     pub fn give(mut self, taken: impl Fn(usize) -> bool, timeout: Option<Duration>) {
-        let places = self.sockets.iter().enumerate().filter(|(at, _)| taken(*at));
-        let taken: HashSet<Place> = places.map(|(_, offered)| offered.place).collect();
+        let taken = self.sockets.iter().enumerate().filter(|(at, _)| taken(*at));
+        let taken = taken.filter_map(|(_, it)| Some((it.socket.as_ref()?.as_raw_fd(), it.place)));
+        let (taken, served): (HashSet<RawFd>, HashSet<Place>) = taken.unzip();
         self.given = true;
-        let retirement = Retirement { taken: Arc::new(taken), timeout };
-        let _ended_already = self.commands.send(Command::Retire(retirement));
+        let retirement = Retirement { taken: Arc::new(taken), served: Arc::new(served) };
+        let _ended_already = self.commands.send(Command::Retire(retirement, timeout));
         self.handed_over.send_replace(true);
     }
 }

@@ -11,13 +11,14 @@ use super::adoption::Given;
 use super::own_ports::WithoutOwn;
 use crate::config::Config;
 use crate::net::host;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{self, PlanEndpoints, PlanError};
 use crate::plan::facts::{Holder, HostFacts};
 use crate::plan::findings::{self, Block, Finding, Group, Inputs};
 use crate::plan::report::{
     ChunkCounts, EndpointCounts, GroupReport, LimitsReport, Report, ResolvedName,
 };
-use crate::plan::resources::{Demand, FdBudget, HostLimits, WorkerCount, chunk_size, worker_count};
+use crate::plan::resources::{FdBudget, HostLimits, WorkerCount, chunk_size, worker_count};
 use crate::spec::{EndpointSet, Protocol, Resolver, Slab};
 
 /// What is to be served, and by what means.
@@ -122,10 +123,9 @@ pub(super) fn assemble(
     force: bool,
     holders: &dyn Fn(&BTreeSet<u64>) -> BTreeMap<u64, Holder>,
 ) -> Plan {
-    let demand =
-        Demand { tcp: endpoints.count(Protocol::Tcp), udp: endpoints.count(Protocol::Udp) };
     let workers = worker_count(&config.threads, &facts.limits);
-    let budget = FdBudget::divide(&facts.limits, demand, workers.workers, &config.limits);
+    let demand = Demand::of(endpoints.groups(), workers.workers);
+    let budget = FdBudget::divide(&facts.limits, &demand, workers.workers, &config.limits);
     let groups: Vec<Group> = endpoints
         .groups()
         .iter()

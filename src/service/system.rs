@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, watch};
 
 use super::adoption::Adoption;
 use super::handle::{ServiceHandle, Shared};
-use super::handover::Retirement;
 use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
@@ -21,6 +20,7 @@ use crate::actors::link::link;
 use crate::actors::local::Gate;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
+use crate::actors::protocol::Retirement;
 use crate::actors::roster::Roster;
 use crate::actors::spread;
 use crate::config::Config;
@@ -35,7 +35,9 @@ pub(super) enum Command {
     /// Serve: what was taken over is this service's now.
     OpenGate,
     /// Leave what is served to another instance, and end with the last session.
-    Retire(Retirement),
+    ///
+    /// Sessions may go on for so long; `None` = until they end.
+    Retire(Retirement, Option<Duration>),
     /// Nobody takes over what was offered.
     Withdraw,
     /// End, and let sessions end first.
@@ -132,8 +134,8 @@ fn run(
     system.block_on(async {
         let mut tree = tree::start(config, shared, adoption, outlets);
         let mut command = serve(&mut tree, shared, &mut inbox).await;
-        if let Command::Retire(retirement) = command {
-            command = retire(config, &mut tree, retirement, &mut inbox).await;
+        if let Command::Retire(retirement, timeout) = command {
+            command = retire(config, &mut tree, (retirement, timeout), &mut inbox).await;
         }
         drain(config, &mut tree, command, &mut inbox).await;
         shared.ending.store(true, Ordering::Release);
@@ -179,12 +181,12 @@ async fn serve(
 async fn retire(
     config: &Config,
     tree: &mut Tree,
-    retirement: Retirement,
+    (retirement, timeout): (Retirement, Option<Duration>),
     inbox: &mut mpsc::UnboundedReceiver<Command>,
 ) -> Command {
     let Tree { guardian, drained, .. } = tree;
-    let mut gone = Some(guardian.begin_retire(retirement.taken));
-    let mut over = pin!(wait(retirement.timeout));
+    let mut gone = Some(guardian.begin_retire(retirement));
+    let mut over = pin!(wait(timeout));
     let mut overdue = pin!(wait(config.shutdown.drain_timeout));
     loop {
         tokio::select! {

@@ -23,15 +23,16 @@ use crate::actors::protocol::GroupRuntime;
 use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
 use crate::config::{self, Config};
-use crate::net::bind::Bound;
+use crate::net::bind::{self, Bound};
 use crate::net::datagram::DatagramRules;
 use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
 use crate::net::stream_options::StreamOptions;
 use crate::net::terminator::Terminator;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::{LocalRoutes, Reach};
-use crate::plan::resources::{Demand, FdBudget};
+use crate::plan::resources::FdBudget;
 use crate::supervision::{
     ChunkTable, Coverage, Fault, FaultKind, Ready, RestartPolicy, RetryPolicy, SessionLimits,
     SourceLimits, WorkerCounters,
@@ -179,7 +180,7 @@ fn runtimes(
 }
 
 /// Divides the descriptors for a plan of other size, with the limits of the start.
-fn budget(config: &Config, plan: &Plan) -> impl Fn(Demand) -> FdBudget + use<> {
+fn budget(config: &Config, plan: &Plan) -> impl Fn(&Demand) -> FdBudget + use<> {
     let (limits, host, workers) =
         (config.limits.clone(), plan.limits.clone(), plan.workers.workers);
     move |demand| FdBudget::divide(&host, demand, workers, &limits)
@@ -200,9 +201,10 @@ fn table(plan: &Plan, adoption: Adoption) -> ChunkTable<Bound> {
     if plan.budget.listeners < total {
         table.quarantine_from(plan.budget.listeners, Fault::without_errno(FaultKind::FdLimit));
     }
-    for (index, socket) in adoption.sockets {
+    for (index, sockets) in adoption.sockets {
         let place = table.place(index);
-        if !table.is_left_out(place) {
+        let socket = bind::join(sockets).filter(|_| !table.is_left_out(place));
+        if let Some(socket) = socket {
             table.reserve(place, socket.local_addr().port(), socket);
         }
     }

@@ -49,4 +49,4 @@ pub use restart_counters::{RestartCounters, RestartCounts};
 pub use retry::{RetryPolicy, Verdict};
 pub(crate) use source_limits::SourceLimits;
 pub use states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
-pub use table::{ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot};
+pub use table::{ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot, SubLease};

@@ -77,7 +77,6 @@ fn all_faults_of_all_layers_are_reported_at_once() {
 #[test]
 fn a_key_that_is_not_built_yet_is_refused_by_name() {
     refuse("[access_log]\npath = \"-\"\n", &["access_log", "path"]);
-    refuse("[listen_defaults]\nreuse_port = true\n", &["reuse_port"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipcow::handover::{ConversationError, Giver, Taker};
-use ipcow::service::{Service, ServiceHandle};
+use ipcow::service::{Service, ServiceBuilder, ServiceHandle};
 
 use crate::common::{Block, DEADLINE, connect, echo_tcp, eventually_async, read_to_fin, refused};
 
@@ -15,24 +15,28 @@ use crate::common::{Block, DEADLINE, connect, echo_tcp, eventually_async, read_t
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn serve(specs: &[String]) -> Arc<ServiceHandle> {
-    let add = |builder: ipcow::service::ServiceBuilder, spec: &String| {
-        builder.listen(spec).expect("a good spec")
-    };
+    let add = |builder: ServiceBuilder, spec: &String| builder.listen(spec).expect("a good spec");
     let builder = specs.iter().fold(Service::builder(), add);
     Arc::new(builder.build().expect("a plan").start().expect("it starts"))
 }
 
 /// A service that has taken over what `giver` serves, for a plan of these specs.
 async fn take_over(giver: &Arc<Giver>, specs: &[String]) -> Arc<ServiceHandle> {
-    let name = giver.invite().expect("an invitation");
     let specs = specs.to_vec();
+    let add = |builder: ServiceBuilder, spec: &String| builder.listen(spec).expect("a good spec");
+    begin(giver, move |builder| specs.iter().fold(builder, add)).await
+}
+
+/// A service that has taken over what `giver` serves.
+async fn begin(
+    giver: &Arc<Giver>,
+    describe: impl FnOnce(ServiceBuilder) -> ServiceBuilder + Send + 'static,
+) -> Arc<ServiceHandle> {
+    let name = giver.invite().expect("an invitation");
     let taken = tokio::task::spawn_blocking(move || {
         let mut taker = Taker::receive(&name, PATIENCE).expect("an offer");
-        let builder = taker.hand_to(Service::builder());
-        let add = |builder: ipcow::service::ServiceBuilder, spec: &String| {
-            builder.listen(spec).expect("a good spec")
-        };
-        let service = specs.iter().fold(builder, add).build().expect("a plan");
+        let builder = describe(taker.hand_to(Service::builder()));
+        let service = builder.build().expect("a plan");
         let taken = service.taken().to_vec();
         (taker, taken, Arc::new(service.start().expect("it starts")))
     });
@@ -164,6 +168,47 @@ async fn a_session_and_a_dialling_client_live_through_three_take_overs() {
     assert!(refused(block.at(8000)));
 }
 
+/// Takes over by a service of this configuration.
+async fn configured(giver: &Arc<Giver>, toml: &str) -> Arc<ServiceHandle> {
+    let config = ipcow::config::load_str("new", toml).expect("legal").config;
+    begin(giver, move |builder| builder.config(config)).await
+}
+
+#[tokio::test]
+async fn endpoints_with_a_socket_for_each_worker_take_all_of_them_along() {
+    let block = Block::new();
+    let toml = |reuse: bool| {
+        format!(
+            "[[listen]]\nname = \"hot\"\nspec = \"both://{}:8000-8003\"\nreuse_port = {reuse}\n\
+             [threads]\nworkers = 3\n",
+            block.ip(0)
+        )
+    };
+    let config = ipcow::config::load_str("old", &toml(true)).expect("legal").config;
+    let service = Service::builder().config(config).build().expect("a plan");
+    let first = Arc::new(service.start().expect("it starts"));
+    first.wait_ready().await.expect("it lives");
+    let addresses: Vec<_> = (8000..8004).map(|port| block.at(port)).collect();
+    let clients = Dialling::start(addresses.clone(), addresses);
+    clients.served(50).await;
+    let mut all = vec![first];
+    // The same, then one socket an endpoint is wanted, then several again.
+    for reuse in [true, false, true] {
+        let present = all.last().expect("there is one");
+        let giver = Arc::new(Giver::new(Arc::clone(present), "lab", None));
+        all.push(configured(&giver, &toml(reuse)).await);
+        clients.served(100).await;
+    }
+    let (connected, answered) = clients.stop();
+    let last = all.pop().expect("there is one").shutdown().await.expect("no panic");
+    let mut sums = [last.totals.accepted, last.totals.received];
+    for handle in all {
+        let totals = handle.ended().await.expect("no panic").totals;
+        sums = [sums[0] + totals.accepted, sums[1] + totals.received];
+    }
+    assert_eq!(sums, [connected, answered]);
+}
+
 #[tokio::test]
 async fn what_the_new_plan_leaves_out_is_drained_and_what_it_adds_is_bound() {
     let block = Block::new();
@@ -187,9 +232,10 @@ async fn what_the_new_plan_leaves_out_is_drained_and_what_it_adds_is_bound() {
     echo_tcp(&mut stays, b"still here");
     drop(stays);
     // Whoever looked whether it is refused yet may have been accepted.
-    let totals = first.ended().await.expect("no panic").totals;
-    assert!(totals.accepted >= 2 && totals.closed == totals.accepted, "{totals:?}");
-    assert_eq!(second.shutdown().await.expect("no panic").totals.accepted, 4);
+    let [old, new] = [first.ended().await, second.shutdown().await];
+    let [old, new] = [old, new].map(|summary| summary.expect("no panic").totals);
+    assert!(old.accepted >= 2 && old.accepted + new.accepted >= 6, "{old:?} {new:?}");
+    assert_eq!([old.closed, new.closed], [old.accepted, new.accepted]);
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ mod own_sessions;
 mod plan_findings;
 mod privileges;
 mod replanning;
+mod reuse_port;
 mod running_listeners;
 mod sandbox;
 mod serve_events;

@@ -5,7 +5,6 @@
 //! zone of an interface that was made again never does, and is replaced.
 
 use super::Desk;
-use crate::actors::local::WorkerLocal;
 use crate::actors::orders;
 use crate::actors::protocol::Notice;
 use crate::net::host::Zones;
@@ -132,18 +131,7 @@ impl Desk {
         let fault = Fault::without_errno(FaultKind::AddressLost);
         for place in moved.iter().copied() {
             let Some(lease) = self.setup.table.served_under(place) else { continue };
-            let mut workers = self.slots.iter().zip(&self.setup.shares);
-            let Some((slot, share)) = workers.find(|(slot, _)| slot.id == lease.worker) else {
-                continue;
-            };
-            let share = share.clone();
-            // A thread that has ended is told of by its heartbeat.
-            let _told = slot.thread.as_ref().is_some_and(|thread| {
-                thread.spawn_fn(move || {
-                    let local = WorkerLocal::here(lease.worker, share);
-                    local.give_up_listener(place, lease, fault);
-                })
-            });
+            self.on_thread(lease.worker, move |local| local.give_up_listener(place, lease, fault));
         }
     }
 }

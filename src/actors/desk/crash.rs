@@ -21,7 +21,8 @@ impl Desk {
         let ListenerCrashed { place, lease, panic } = crashed;
         let Some(endpoint) = orders::endpoint_at(&self.setup, place) else { return };
         let (name, kind) = (endpoint.to_string(), FaultKind::ListenerPanic);
-        let present = self.setup.table.is_present(place, lease);
+        let member = self.setup.table.has_member(place, lease);
+        let present = member || self.setup.table.is_present(place, lease);
         if !present {
             self.refuse_late("the crash of a listener");
         }
@@ -33,11 +34,20 @@ impl Desk {
         match charge {
             Charge::Restart { after } => {
                 // Anything but a listening endpoint was lost already.
-                let _lost = self.setup.table.listener_crashed(place, fault, now + after);
+                let _lost = if member {
+                    self.setup.table.member_crashed(place, lease, now + after)
+                } else {
+                    self.setup.table.listener_crashed(place, fault, now + after)
+                };
                 self.setup.restarts.listener();
             }
             Charge::Exhausted { probe } => {
-                self.setup.table.quarantine(place, fault, probe.map(|pause| now + pause));
+                let probe = probe.map(|pause| now + pause);
+                if member {
+                    let _known = self.setup.table.member_lost(place, lease, fault, Some(probe));
+                } else {
+                    self.setup.table.quarantine(place, fault, probe);
+                }
             }
         }
         self.report_crash("listener", name.clone(), kind, panic.clone(), Some(charge));

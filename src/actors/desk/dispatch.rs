@@ -27,6 +27,7 @@ impl Desk {
             self.setup.table.wake(now);
             self.dispatch(now);
         }
+        self.share_out_members(now);
         self.follow_orders(now);
         self.publish();
         if self.setup.table.undecided() == 0 || self.ready_at.is_some_and(|due| due <= now) {

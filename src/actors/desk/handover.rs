@@ -5,11 +5,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Desk;
 use crate::actors::local::WorkerLocal;
 use crate::actors::orders;
-use crate::actors::protocol::{CutSession, Locked, NotOffered, Offered};
+use crate::actors::protocol::{CutSession, Locked, NotOffered, Offered, Retirement};
 use crate::net::bind::Bound;
 use crate::spec::{Endpoint, Port};
 use crate::supervision::{ChunkState, Place};
@@ -56,11 +57,12 @@ impl Desk {
         if number == 0 || socket.is_none() && ordinal.is_none() {
             return None;
         }
-        let socket = socket.cloned();
         // A socket knows the zone that it is bound in.
-        let bound = socket.as_ref().map(Bound::endpoint);
+        let bound = socket.map(Bound::endpoint);
         let endpoint: Endpoint = bound.or_else(|| orders::endpoint_at(&self.setup, place))?;
-        Some(Offered { place, endpoint, ordinal, socket })
+        let members = socket.map_or(&[][..], Bound::members);
+        let sockets = socket.into_iter().chain(members).cloned().collect();
+        Some(Offered { place, endpoint, ordinal, sockets })
     }
 
     /// Nobody takes it: everything goes on.
@@ -68,12 +70,13 @@ impl Desk {
         self.offering = None;
     }
 
-    /// Another instance serves the endpoints of these places: leaves their sockets to
-    /// it. The others are drained; those are returned. Sessions go on.
-    pub(crate) fn begin_retire(&mut self, taken: Arc<HashSet<Place>>) -> HashSet<Place> {
+    /// Another instance serves from these sockets: leaves them to it. What it serves
+    /// none of is drained; those are returned. Sessions go on.
+    pub(crate) fn begin_retire(&mut self, retirement: Retirement) -> HashSet<Place> {
+        let Retirement { taken, served } = retirement;
         let table = &self.setup.table;
         let all = table.chunk_ids().flat_map(|id| table.places_of(id));
-        let gone: HashSet<Place> = all.filter(|place| !taken.contains(place)).collect();
+        let gone: HashSet<Place> = all.filter(|place| !served.contains(place)).collect();
         let told = Arc::new(gone.clone());
         self.close_down(move |local| local.retire(Arc::clone(&taken), &told));
         gone
@@ -85,10 +88,29 @@ impl Desk {
     }
 
     /// Lets the listeners of every thread serve.
-    pub(crate) fn open_gate(&self) {
+    pub(crate) fn open_gate(&mut self, now: Instant) {
         if let Some(share) = self.setup.shares.first() {
             share.gate.open();
         }
         self.on_threads(|_| true, |local| WorkerLocal::pass_gate(&local));
+        // Several sockets of an endpoint, and clients spread over them, are for the one
+        // instance that serves it.
+        let several = self.setup.groups.iter().any(|group| group.settings.reuse_port);
+        if several && self.setup.shares.len() > 1 {
+            let table = &self.setup.table;
+            let all = table.chunk_ids().flat_map(|id| table.places_of(id));
+            let single: Vec<_> = all.filter(|place| self.is_single(*place)).collect();
+            for place in single {
+                self.setup.table.reopen(place, false, now);
+            }
+        }
+    }
+
+    /// Whether the endpoint is served from one socket and shall have one a worker.
+    fn is_single(&self, place: Place) -> bool {
+        let (_, socket) = self.setup.table.held(place);
+        let group = self.setup.endpoints.get(self.setup.table.endpoint(place));
+        socket.is_some_and(|socket| socket.members().is_empty())
+            && group.is_some_and(|(group, _)| self.setup.groups[group].settings.reuse_port)
     }
 }

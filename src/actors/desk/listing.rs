@@ -72,7 +72,7 @@ impl Desk {
             },
             group: candidate.group.to_owned(),
             chunk: place.chunk,
-            workers: row.owner.into_iter().collect(),
+            workers: self.setup.table.workers_of(place),
             state: row.state,
             attempts: if listens { 1 } else { row.attempts },
             restarts: row.restarts,

@@ -10,6 +10,7 @@ mod dispatch;
 mod drain;
 mod handover;
 mod listing;
+mod members;
 mod operate;
 mod replan;
 mod reports;
@@ -31,9 +32,10 @@ use super::link::Link;
 use super::protocol::{GroupRuntime, Notice};
 use super::share::WorkerShare;
 use crate::net::bind::Bound;
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::LocalRoutes;
-use crate::plan::resources::{Demand, FdBudget};
+use crate::plan::resources::FdBudget;
 use crate::spec::Endpoint;
 use crate::supervision::{
     Board, ChunkId, ChunkTable, Coverage, DrainReport, Meters, Place, Ready, RestartCounters,
@@ -96,7 +98,7 @@ pub(crate) struct Setup {
     /// `limits.max_endpoints`
     pub(crate) max_endpoints: u64,
     /// How the descriptors are divided for so many endpoints.
-    pub(crate) budget: Box<dyn Fn(Demand) -> FdBudget>,
+    pub(crate) budget: Box<dyn Fn(&Demand) -> FdBudget>,
     /// How many sessions may be open at once.
     pub(crate) sessions: u64,
     pub(crate) runtime: MakeRuntime,
@@ -186,6 +188,7 @@ impl Desk {
                 None => Some(now),
             };
         }
+        self.setup.table.worker_came();
     }
 
     /// A Supervisor begins: what its predecessor was about to do when it died
@@ -200,6 +203,7 @@ impl Desk {
             }
         }
         self.repeat_orders();
+        self.share_out_again();
         self.addresses_changed();
     }
 

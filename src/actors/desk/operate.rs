@@ -4,6 +4,7 @@
 //! whoever waits when it is done.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -292,18 +293,28 @@ impl Desk {
         }
     }
 
-    /// Runs this on the threads of some workers, whether a Worker lives there
-    /// or not.
+    /// Runs this on the threads of some workers.
     pub(super) fn on_threads(
         &self,
         which: impl Fn(WorkerId) -> bool,
-        order: impl Fn(std::rc::Rc<WorkerLocal>) + Clone + Send + 'static,
+        order: impl Fn(Rc<WorkerLocal>) + Clone + Send + 'static,
     ) {
-        for (slot, share) in self.slots.iter().zip(&self.setup.shares) {
-            let Some(thread) = slot.thread.as_ref().filter(|_| which(slot.id)) else { continue };
-            let (worker, share, order) = (slot.id, share.clone(), order.clone());
-            // A thread that has ended is noticed at its next heartbeat.
-            let _told = thread.spawn_fn(move || order(WorkerLocal::here(worker, share)));
+        for slot in self.slots.iter().filter(|slot| which(slot.id)) {
+            self.on_thread(slot.id, order.clone());
         }
+    }
+
+    /// Runs this on the thread of a worker, whether a Worker lives there or not.
+    pub(super) fn on_thread(
+        &self,
+        worker: WorkerId,
+        order: impl FnOnce(Rc<WorkerLocal>) + Send + 'static,
+    ) {
+        let mut workers = self.slots.iter().zip(&self.setup.shares);
+        let Some((slot, share)) = workers.find(|(slot, _)| slot.id == worker) else { return };
+        let Some(thread) = &slot.thread else { return };
+        let share = share.clone();
+        // A thread that has ended is noticed at its next heartbeat.
+        let _told = thread.spawn_fn(move || order(WorkerLocal::here(worker, share)));
     }
 }

@@ -12,9 +12,9 @@ use std::time::Instant;
 use super::Desk;
 use crate::actors::protocol::{GroupRuntime, NewPlan, NotReplanned, Replan};
 use crate::config::{MinBound, OnBindError};
+use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlanError, PlannedGroup};
-use crate::plan::resources::Demand;
-use crate::spec::{Endpoint, Protocol, compress};
+use crate::spec::{Endpoint, compress};
 use crate::supervision::{Coverage, Place, PlanDiff};
 
 /// Longest list of endpoints in a diff. Unit: characters.
@@ -31,6 +31,8 @@ struct Comparison {
     closed: Vec<(Place, Endpoint)>,
     /// Endpoints whose settings changed.
     reopened: Vec<(Place, Endpoint)>,
+    /// Those of them that other sockets shall serve.
+    rebound: HashSet<Place>,
     kept: u64,
     demand: Demand,
 }
@@ -84,7 +86,7 @@ impl Desk {
             NewPlan::Also(_) => None,
         };
         let comparison = self.compare(order.what).map_err(NotReplanned::Plan)?;
-        let budget = (self.setup.budget)(comparison.demand);
+        let budget = (self.setup.budget)(&comparison.demand);
         let total = comparison.kept + comparison.opened.len() as u64;
         if budget.listeners < total {
             return Err(NotReplanned::FdLimit { needed: budget.needed, have: budget.have });
@@ -108,33 +110,37 @@ impl Desk {
             opened: Vec::new(),
             closed: Vec::new(),
             reopened: Vec::new(),
+            rebound: HashSet::new(),
             kept: 0,
-            demand: Demand { tcp: 0, udp: 0 },
+            demand: Demand::default(),
             plan: groups.plan.clone(),
         };
-        let mut claimed = HashSet::new();
+        let (mut claimed, workers) = (HashSet::new(), self.slots.len() as u64);
         for Live { index, group, endpoint, place } in live {
             let Some((new, home)) = groups.home(group, &endpoint) else {
                 found.closed.push((place, endpoint));
                 continue;
             };
-            found.count(&endpoint);
+            found.demand.add(endpoint.protocol, 1, &new.settings, workers);
             found.kept += 1;
             claimed.insert(endpoint);
             if let Some(cell) = usize::try_from(index).ok().and_then(|at| found.homes.get_mut(at)) {
                 *cell = Some(home);
             }
-            let otherwise = |old: &PlannedGroup| {
+            let otherwise = |old: &&PlannedGroup| {
                 old.settings != new.settings || self.setup.handlers.tell_apart(&old.name, &new.name)
             };
-            if old.groups().get(group).is_some_and(otherwise) {
+            if let Some(before) = old.groups().get(group).filter(otherwise) {
                 found.reopened.push((place, endpoint));
+                if before.settings.reuse_port != new.settings.reuse_port {
+                    found.rebound.insert(place);
+                }
             }
         }
         for group in groups.fresh() {
             for (index, endpoint) in (group.first..).zip(&group.set) {
                 if claimed.insert(endpoint) {
-                    found.count(&endpoint);
+                    found.demand.add(endpoint.protocol, 1, &group.settings, workers);
                     found.opened.push(index);
                 }
             }
@@ -194,7 +200,7 @@ impl Desk {
         self.configured = new.configured;
         self.setup.layout.send_replace(new.plan);
         for (place, _) in &new.reopened {
-            self.setup.table.reopen(*place, now);
+            self.setup.table.reopen(*place, new.rebound.contains(place), now);
         }
         self.setup.table.add(&new.opened);
         if let Some(min_bound) = min_bound {
@@ -230,13 +236,6 @@ impl Desk {
 }
 
 impl Comparison {
-    const fn count(&mut self, endpoint: &Endpoint) {
-        match endpoint.protocol {
-            Protocol::Tcp => self.demand.tcp += 1,
-            Protocol::Udp => self.demand.udp += 1,
-        }
-    }
-
     fn diff(&self) -> PlanDiff {
         let named = |places: &[(Place, Endpoint)]| {
             compress(places.iter().map(|(_, endpoint)| *endpoint), NAMED)

@@ -46,12 +46,21 @@ impl Desk {
 
     pub(crate) fn listener_failed(&mut self, failed: ListenerFailed, now: Instant) {
         let ListenerFailed { place, lease, fault } = failed;
-        if !self.setup.table.is_present(place, lease) {
+        let table = &mut self.setup.table;
+        let member = table.has_member(place, lease);
+        if !member && !table.is_present(place, lease) {
             return self.refuse_late("the failure of a listener");
         }
         if fault.kind == FaultKind::AddressLost {
-            let _not_served = self.setup.table.address_moved(place, fault, now);
-        } else if self.setup.table.listener_lost(place, fault).is_ok() {
+            let _not_served = table.address_moved(place, fault, now);
+            return;
+        }
+        let lost = if member {
+            table.member_lost(place, lease, fault, None)
+        } else {
+            table.listener_lost(place, fault)
+        };
+        if lost.is_ok() {
             // Opening it succeeds each time: its attempts would never be used up.
             let charge = self.charge(Part::Endpoint(place), now);
             self.send_failures(place.chunk, now);

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use actix::{Addr, ArbiterHandle};
 
 use super::{Desk, Event};
+use crate::actors::opening::opened;
 use crate::actors::protocol::{HeartBeaten, Heartbeat, WorkerStarted};
 use crate::actors::worker::{self, Worker};
-use crate::supervision::{ChunkId, Outcome, WorkerId, WorkerState};
+use crate::supervision::{ChunkId, WorkerId, WorkerState};
 
 /// How often each Worker is asked whether it runs.
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -99,12 +100,9 @@ impl Desk {
         slot.silent_since = None;
         let poisoned = slot.poisoned.take();
         if let Some(lease) = self.setup.table.lease_of(worker) {
-            let opened = adopted.into_iter().filter(|(_, under, _)| *under == lease);
-            let outcomes: Vec<_> = opened
-                .map(|(slot, _, socket)| {
-                    let port = socket.local_addr().port();
-                    (slot, Outcome::Opened { port, socket })
-                })
+            let lives = adopted.into_iter().filter(|(_, under, _)| *under == lease);
+            let outcomes: Vec<_> = lives
+                .map(|(slot, _, socket)| (slot, opened(socket.local_addr().port(), socket)))
                 .collect();
             self.take_report(lease, outcomes, now);
         }
@@ -120,6 +118,7 @@ impl Desk {
         slot.silent_since = None;
         if std::mem::take(&mut slot.hung) {
             tracing::info!(worker = %beat.worker, "the worker answers again");
+            self.setup.table.worker_came();
             self.publish_hung();
         }
     }

@@ -57,7 +57,7 @@ fn desk(now: Instant) -> Desk {
         budget: Box::new(|demand| FdBudget {
             needed: 0,
             have: 0,
-            listeners: demand.tcp + demand.udp,
+            listeners: demand.endpoints(),
             sessions: 1,
             reserve: 0,
         }),

@@ -4,11 +4,13 @@
 //! Ends no thread, and decides no deadline.
 
 use std::collections::HashSet;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::WorkerLocal;
 use crate::actors::protocol::{CloseListener, WorkerDrained};
+use crate::net::bind::Bound;
 use crate::supervision::Place;
 
 impl WorkerLocal {
@@ -19,18 +21,18 @@ impl WorkerLocal {
         self.close_all(|_| CloseListener::Emptied);
     }
 
-    /// Leaves the listeners of these places to another process, which serves their
-    /// sockets by now, and closes the others. Sessions go on until they end, but for
-    /// those of the others, which end when they are quiet. Says so when all is over.
-    pub(crate) fn retire(self: Rc<Self>, taken: Arc<HashSet<Place>>, gone: &HashSet<Place>) {
+    /// Leaves these sockets to another process, which serves from them by now, and
+    /// closes the others. Sessions go on until they end, but for those of endpoints
+    /// that are `gone`, which end when they are quiet. Says so when all is over.
+    pub(crate) fn retire(self: Rc<Self>, taken: Arc<HashSet<RawFd>>, gone: &HashSet<Place>) {
         self.drain_sessions(gone, true);
-        self.close_all(move |place| match taken.contains(&place) {
+        self.close_all(move |socket| match taken.contains(&socket.as_raw_fd()) {
             true => CloseListener::HandedOver,
             false => CloseListener::Emptied,
         });
     }
 
-    fn close_all(self: Rc<Self>, how: impl Fn(Place) -> CloseListener + 'static) {
+    fn close_all(self: Rc<Self>, how: impl Fn(&Bound) -> CloseListener + 'static) {
         if self.draining.replace(true) {
             return;
         }
@@ -38,10 +40,10 @@ impl WorkerLocal {
         actix::spawn(async move {
             let listeners: Vec<_> = {
                 let listeners = self.listeners.borrow();
-                listeners.iter().map(|(place, entry)| (*place, entry.addr.clone())).collect()
+                listeners.values().map(|entry| (entry.addr.clone(), how(&entry.socket))).collect()
             };
-            for (place, listener) in listeners {
-                listener.close(how(place)).await;
+            for (listener, how) in listeners {
+                listener.close(how).await;
             }
             self.emptied().await;
             let _ending = self.share.supervisor.deliver(WorkerDrained { worker: self.id }).await;

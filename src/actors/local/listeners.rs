@@ -17,31 +17,32 @@ impl WorkerLocal {
     ) {
         self.listeners
             .borrow_mut()
-            .insert(place, ListenerEntry { addr, epoch: lease.epoch, socket, given_up: None });
+            .insert((place, lease.epoch), ListenerEntry { addr, socket, given_up: None });
     }
 
     /// Has a listener close its socket, which is of no more use for this reason;
     /// the supervisor is told when it has. Does nothing where it is gone already.
     pub(crate) fn give_up_listener(&self, place: Place, lease: Lease, fault: Fault) {
         let mut listeners = self.listeners.borrow_mut();
-        let present = |entry: &&mut ListenerEntry| entry.epoch == lease.epoch;
-        if let Some(entry) = listeners.get_mut(&place).filter(present) {
+        if let Some(entry) = listeners.get_mut(&(place, lease.epoch)) {
             entry.given_up = Some(fault);
             actix::spawn(entry.addr.clone().close(CloseListener::Emptied));
         }
     }
 
     /// Forgets a listener; what was known of it.
-    fn leave_listener(&self, place: Place) -> Option<ListenerEntry> {
-        let entry = self.listeners.borrow_mut().remove(&place);
+    fn leave_listener(&self, place: Place, epoch: u64) -> Option<ListenerEntry> {
+        let entry = self.listeners.borrow_mut().remove(&(place, epoch));
         self.gone.notify_waiters();
         entry
     }
 
-    /// The lease under which the listener of this endpoint was opened.
-    fn lease_of(&self, place: Place) -> Option<Lease> {
-        let epoch = self.listeners.borrow().get(&place)?.epoch;
-        Some(self.lease(place, epoch))
+    /// Whether this sub-lease is news. The Supervisor tells of them in order, and
+    /// its successor of all that last.
+    pub(crate) fn hears_first(&self, lease: Lease) -> bool {
+        let first = self.last_member.get() < lease.epoch;
+        self.last_member.set(self.last_member.get().max(lease.epoch));
+        first
     }
 
     const fn lease(&self, place: Place, epoch: u64) -> Lease {
@@ -50,28 +51,27 @@ impl WorkerLocal {
 
     /// Whether the listener that was opened under this lease lives here.
     pub(super) fn serves(&self, place: Place, lease: Lease) -> bool {
-        self.lease_of(place) == Some(lease)
+        self.listeners.borrow().contains_key(&(place, lease.epoch))
     }
 
     pub(super) fn listener_under(&self, place: Place, lease: Lease) -> Option<ListenerAddr> {
         let listeners = self.listeners.borrow();
-        let entry = listeners.get(&place).filter(|entry| entry.epoch == lease.epoch);
-        entry.map(|entry| entry.addr.clone())
+        listeners.get(&(place, lease.epoch)).map(|entry| entry.addr.clone())
     }
 
     /// The listeners of this thread, with their leases and sockets.
     pub(crate) fn listeners(&self) -> Vec<(Slot, Lease, Bound)> {
         let listeners = self.listeners.borrow();
-        let row = |(place, entry): (&Place, &ListenerEntry)| {
-            (place.slot, self.lease(*place, entry.epoch), entry.socket.clone())
+        let row = |((place, epoch), entry): (&(Place, u64), &ListenerEntry)| {
+            (place.slot, self.lease(*place, *epoch), entry.socket.clone())
         };
         listeners.iter().map(row).collect()
     }
 
     /// A listener's actor is gone; a panic, and the end of one that was given
     /// up, is told to the supervisor.
-    pub(crate) fn listener_ended(&self, place: Place, ended: Ended) {
-        let Some(ListenerEntry { epoch, given_up, .. }) = self.leave_listener(place) else {
+    pub(crate) fn listener_ended(&self, place: Place, epoch: u64, ended: Ended) {
+        let Some(ListenerEntry { given_up, .. }) = self.leave_listener(place, epoch) else {
             return;
         };
         let lease = self.lease(place, epoch);
@@ -85,12 +85,12 @@ impl WorkerLocal {
 
     /// Tells the supervisor that a listener failed. Waits for room in its
     /// mailbox: this must not be lost.
-    pub(crate) fn report_listener(&self, place: Place, fault: Fault) {
-        let Some(lease) = self.lease_of(place) else { return };
+    pub(crate) fn report_listener(&self, place: Place, epoch: u64, fault: Fault) {
+        let lease = self.lease(place, epoch);
         self.tell_of_failure(ListenerFailed { place, lease, fault });
     }
 
-    fn tell_of_failure(&self, failed: ListenerFailed) {
+    pub(crate) fn tell_of_failure(&self, failed: ListenerFailed) {
         let supervisor = self.share.supervisor.clone();
         actix::spawn(async move {
             let _ending = supervisor.deliver(failed).await;

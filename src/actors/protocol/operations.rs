@@ -4,7 +4,9 @@
 //! never kept for more than a millisecond or two. Each may be heard twice (see
 //! `link`): a question changes nothing, and a change is the same when repeated.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -209,8 +211,8 @@ pub(crate) struct Offered {
     pub(crate) endpoint: Endpoint,
     /// Where the kernel chose the number.
     pub(crate) ordinal: Option<u32>,
-    /// `None` where it has a number of the kernel's choice and no socket now.
-    pub(crate) socket: Option<Bound>,
+    /// Empty where it has a number of the kernel's choice and no socket now.
+    pub(crate) sockets: Vec<Bound>,
 }
 
 /// Why nothing is offered.
@@ -225,3 +227,12 @@ pub(crate) enum NotOffered {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct WithdrawSockets;
+
+/// Command, service → desk: another instance serves by now; leave it what it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Retirement {
+    /// The sockets that it serves from.
+    pub(crate) taken: Arc<HashSet<RawFd>>,
+    /// The endpoints that those are of.
+    pub(crate) served: Arc<HashSet<Place>>,
+}

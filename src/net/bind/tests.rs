@@ -150,3 +150,29 @@ fn the_receive_buffer_is_as_asked_for() {
         .and_then(|client| client.send_to(b"x", bound.local_addr()))
         .expect("a datagram");
 }
+
+#[test]
+fn an_address_is_claimed_before_others_join_it() {
+    for (protocol, last) in [(Protocol::Tcp, 20), (Protocol::Udp, 21)] {
+        let bound = ephemeral_on([127, 8, 0, last], protocol);
+        listen_together(&bound, &OPTIONS, 3).expect("nobody is there");
+        let port = bound.local_addr().port();
+        assert_eq!(bound.members().len(), 2);
+        assert!(bound.members().iter().all(|member| member.local_addr() == bound.local_addr()));
+        let again = endpoint(protocol, [127, 8, 0, last], port);
+        assert_eq!(errno(bind(&again, &OPTIONS)), Some(libc::EADDRINUSE), "{protocol}");
+        // As after a crash: they stay as they are.
+        listen_together(&bound, &OPTIONS, 3).expect("they listen");
+        assert_eq!(bound.members().len(), 2);
+    }
+}
+
+#[test]
+fn two_that_claim_a_port_at_the_same_time_do_not_share_it() {
+    let first = ephemeral_on([127, 8, 0, 22], Protocol::Tcp);
+    let port = first.local_addr().port();
+    // Both are bound, which SO_REUSEADDR allows until one of them listens.
+    let second = bind(&endpoint(Protocol::Tcp, [127, 8, 0, 22], port), &OPTIONS).expect("bound");
+    listen_together(&first, &OPTIONS, 2).expect("the first to listen");
+    assert_eq!(errno(listen_together(&second, &OPTIONS, 2)), Some(libc::EADDRINUSE));
+}

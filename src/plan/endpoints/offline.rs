@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 
-use super::build;
 use super::error::PlanError;
+use super::{PlanEndpoints, build};
 use crate::config::Config;
 use crate::spec::{Address, Protocol, Resolver};
 
@@ -28,13 +28,13 @@ pub fn check(config: &Config) -> Result<(), PlanError> {
     }
 }
 
-/// How many endpoints the plan has on any machine; `None` where a machine must
-/// be asked, or where none could serve it.
+/// The plan as it is on any machine; `None` where a machine must be asked, or
+/// where none could serve it.
 #[must_use]
-pub fn count(config: &Config) -> Option<u64> {
+pub fn known(config: &Config) -> Option<PlanEndpoints> {
     let machine = Unasked::default();
     let built = build(&config.groups, &config.excludes, config.limits.max_endpoints, &machine);
-    built.ok().filter(|_| !machine.asked.get()).map(|endpoints| endpoints.len())
+    built.ok().filter(|_| !machine.asked.get())
 }
 
 /// Knows nothing, and that it was asked.
@@ -104,7 +104,8 @@ mod tests {
     fn endpoints_are_counted_unless_a_machine_must_be_asked() {
         let counted = |specs: &str| {
             let text = format!("[[listen]]\nname = \"lab\"\nspec = [{specs}]");
-            count(&load_str("test.toml", &text).expect("legal text").config)
+            let config = load_str("test.toml", &text).expect("legal text").config;
+            known(&config).map(|endpoints| endpoints.len())
         };
         assert_eq!(counted(r#""both://127.0.0.0/29:80-89,!85""#), Some(8 * 9 * 2));
         assert_eq!(counted(r#""127.0.0.1:80", "localhost:81""#), None);

@@ -34,7 +34,11 @@ impl<S> ChunkTable<S> {
     /// address; one whose listener crashed meanwhile is opened when it is due.
     pub fn address_back(&mut self, place: Place) -> Result<(), Refused> {
         self.refuse_unless(place, EndpointState::Retrying)?;
-        self.served_mut(place)?.fault = None;
+        let row = self.served_mut(place)?;
+        if row.closing {
+            return Err(Refused::NotServed(place));
+        }
+        row.fault = None;
         self.set_state(place, EndpointState::Listening);
         self.follow(place.chunk);
         Ok(())

@@ -47,11 +47,13 @@ impl<S> ChunkTable<S> {
     }
 
     /// The thread of a worker ended and was joined: as
-    /// [`Self::listener_crashed`] for each of its endpoints. Returns how many.
+    /// [`Self::listener_crashed`] for each of its endpoints. Returns how many
+    /// listeners it had.
     ///
     /// Its lease, if it has one ([`Self::lease_of`]), is another matter: see
     /// [`Self::retry_chunk_at`].
     pub fn worker_lost(&mut self, worker: WorkerId, fault: Fault, due: Instant) -> u64 {
+        let members = self.free_members_of(worker);
         let mut owned: Vec<_> = self.owned_by(worker).collect();
         owned.retain(|place| !self.end_closing(*place));
         for place in &owned {
@@ -67,7 +69,7 @@ impl<S> ChunkTable<S> {
                 self.schedule(Some(due), *chunk);
             }
         }
-        owned.len() as u64
+        owned.len() as u64 + members
     }
 
     /// Attempts or restarts are used up: the socket goes, and the next try is
@@ -127,7 +129,7 @@ impl<S> ChunkTable<S> {
     pub fn release(&mut self, place: Place, now: Instant) -> bool {
         let Some(row) = self.row_mut(place) else { return false };
         let failed = matches!(row.state, EndpointState::Quarantined | EndpointState::Retrying);
-        let free = !row.leased && row.owner.is_none() && !row.is_fd_limited();
+        let free = row.is_free() && !row.is_fd_limited();
         if failed && free {
             row.attempts = 0;
             row.judgement = Judgement::Over;

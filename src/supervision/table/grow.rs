@@ -69,16 +69,19 @@ impl<S> ChunkTable<S> {
         id
     }
 
-    /// The settings of a listening endpoint changed: it is served anew from the
-    /// same socket, by whoever opens it next. False where it does not listen;
-    /// then its next opening finds them.
-    pub fn reopen(&mut self, place: Place, now: Instant) -> bool {
+    /// The settings of a listening endpoint changed: it is served anew, by whoever
+    /// opens it next, from the same socket, or where that would not do (`binds`)
+    /// from a new one. False where it does not listen; then its next opening
+    /// finds them.
+    pub fn reopen(&mut self, place: Place, binds: bool, now: Instant) -> bool {
         let listens = |row: &&mut Row<S>| row.state == EndpointState::Listening;
         let Some(row) = self.row_mut(place).filter(listens) else { return false };
         row.closing = true;
         row.due = Some(now);
-        self.closing.insert(place);
-        self.untold.push(place);
+        if binds {
+            row.socket = None;
+        }
+        self.tell_to_close(place);
         self.set_state(place, EndpointState::Pending);
         self.follow(place.chunk);
         true
@@ -93,7 +96,8 @@ impl<S> ChunkTable<S> {
                 continue;
             };
             let over = |row: &Row<S>| {
-                row.state == EndpointState::Closed && row.owner.is_none() && !row.leased
+                let unserved = row.owner.is_none() && row.members == 0;
+                row.state == EndpointState::Closed && unserved && !row.leased
             };
             if !chunk.rows.iter().all(|row| row.state == EndpointState::Closed) {
                 // It shrank.
@@ -110,6 +114,7 @@ impl<S> ChunkTable<S> {
             self.states.total -= 1;
             self.stack.retain(|stacked| *stacked != id);
             self.due.retain(|(_, of)| *of != id);
+            self.members.forget(id);
             gone.push(id);
         }
         gone

@@ -7,6 +7,7 @@
 mod address;
 mod crash;
 mod grow;
+mod members;
 mod operate;
 mod query;
 mod report;
@@ -23,6 +24,8 @@ use crate::supervision::chunk::{
 };
 use crate::supervision::failure::Fault;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
+use members::Members;
+pub use members::SubLease;
 pub use operate::Hold;
 pub use query::RowInfo;
 use row::Row;
@@ -55,8 +58,10 @@ pub enum Outcome<S> {
     Opened {
         /// The bound port.
         port: u16,
-        /// The listening socket.
+        /// The listening socket, or all of them as one.
         socket: S,
+        /// How many sockets that is; 1 but with `reuse_port`.
+        sockets: u16,
     },
     /// It does not.
     Failed(Fault),
@@ -106,7 +111,8 @@ pub struct ChunkTable<S> {
     closed: bool,
     /// Endpoints whose listeners were told to close, and those to be told.
     closing: BTreeSet<Place>,
-    untold: Vec<Place>,
+    untold: Vec<(Place, Lease)>,
+    members: Members,
     /// Chunks of which endpoints were removed.
     emptying: BTreeSet<ChunkId>,
     /// Where each endpoint of the plan is.
@@ -134,6 +140,7 @@ impl<S> ChunkTable<S> {
             closed: false,
             closing: BTreeSet::new(),
             untold: Vec::new(),
+            members: Members::default(),
             emptying: BTreeSet::new(),
             places: Vec::new(),
         };
@@ -240,10 +247,11 @@ impl<S> ChunkTable<S> {
         }
     }
 
-    /// When [`Self::wake`] has something to do next.
+    /// When [`Self::wake`] or [`Self::share_out`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(due, _)| *due)
+        let rows = self.due.first().map(|(due, _)| *due);
+        rows.into_iter().chain(self.members.next_due()).min()
     }
 
     /// Forgets every socket, everything scheduled and everything stacked:
@@ -252,6 +260,7 @@ impl<S> ChunkTable<S> {
         self.closed = true;
         self.stack.clear();
         self.due.clear();
+        self.members.close();
         for row in self.chunks.iter_mut().flat_map(|chunk| &mut chunk.rows) {
             row.socket = None;
         }
@@ -292,6 +301,7 @@ impl<S> ChunkTable<S> {
         chunk.missing -= u32::from(row.state.is_missing());
         chunk.missing += u32::from(state.is_missing());
         row.state = state;
+        self.members.look_at(place);
         let decides = matches!(state, EndpointState::Listening | EndpointState::Quarantined);
         if !row.decided && (decides || state.is_held()) {
             row.decided = true;

@@ -105,41 +105,52 @@ impl<S> ChunkTable<S> {
         if self.served_under(place) == Some(lease) && self.end_closing(place) {
             return Ok(());
         }
-        Err(Refused::NotServed(place))
+        self.free_member(place, lease)
     }
 
     /// The listeners that must be told to close, each once.
     pub fn take_closings(&mut self) -> Vec<(Place, Lease)> {
-        let untold = std::mem::take(&mut self.untold);
-        untold.into_iter().filter_map(|place| Some((place, self.served_under(place)?))).collect()
+        let untold = std::mem::take(&mut self.untold).into_iter();
+        let present =
+            |place, lease| self.served_under(place) == Some(lease) || self.has_member(place, lease);
+        untold.filter(|(place, lease)| present(*place, *lease)).collect()
     }
 
     /// Whoever was to tell listeners to close is gone: all are to be told again.
     pub fn close_again(&mut self) {
-        self.untold = self.closing.iter().copied().collect();
+        let first = |place: &Place| Some((*place, self.served_under(*place)?));
+        let firsts = self.closing.iter().filter_map(first);
+        self.untold = firsts.chain(self.members_to_close()).collect();
     }
 
     /// Whether the listener of this endpoint was told to close and is not
     /// known to be gone, or may still come from a lease under way.
     #[must_use]
     pub fn is_closing(&self, place: Place) -> bool {
-        let leased = |row: &super::Row<S>| row.leased && row.state.is_held();
-        self.closing.contains(&place) || self.row(place).is_some_and(leased)
+        let comes = |row: &super::Row<S>| row.leased && row.state.is_held();
+        let stays = |row: &super::Row<S>| row.members > 0 && row.socket.is_none();
+        self.closing.contains(&place) || self.row(place).is_some_and(|row| comes(row) || stays(row))
     }
 
     /// How many listeners were told to close and are not known to be gone.
     #[must_use]
     pub fn closing(&self) -> usize {
-        self.closing.len()
+        self.closing.len() + self.closing_members()
     }
 
     pub(super) fn begin_closing(&mut self, place: Place) {
         if let Some(row) = self.row_mut(place) {
             row.closing = true;
             row.socket = None;
-            self.closing.insert(place);
-            self.untold.push(place);
+            self.tell_to_close(place);
         }
+    }
+
+    /// The listener of the first socket; those of the others follow.
+    pub(super) fn tell_to_close(&mut self, place: Place) {
+        self.closing.insert(place);
+        self.untold.extend(self.served_under(place).map(|lease| (place, lease)));
+        self.members.look_at(place);
     }
 
     /// The end of a listener, however it came about, if it was told to close.

@@ -251,7 +251,7 @@ impl<S> ChunkTable<S> {
         self.chunks.get(index(place.chunk))?.rows.get(place.slot as usize)
     }
 
-    fn rows(&self) -> impl Iterator<Item = (Place, &Row<S>)> + '_ {
+    pub(super) fn rows(&self) -> impl Iterator<Item = (Place, &Row<S>)> + '_ {
         (1..).zip(&self.chunks).flat_map(|(number, chunk)| {
             let chunk_id = ChunkId(number);
             (0..).zip(&chunk.rows).map(move |(slot, row)| (Place { chunk: chunk_id, slot }, row))

@@ -143,17 +143,25 @@ impl<S> ChunkTable<S> {
     fn record(&mut self, lease: Lease, slot: Slot, outcome: Outcome<S>, due: Instant) -> bool {
         let place = Place { chunk: lease.chunk, slot };
         let closed = self.closed;
-        let Some(row) = self.row_mut(place).filter(|row| row.leased) else { return false };
+        if self.row(place).is_none_or(|row| !row.leased) {
+            return false;
+        }
+        self.members.look_at(place);
+        if let Outcome::Opened { sockets, .. } = outcome {
+            self.enter_members(place, sockets);
+        }
+        let Some(row) = self.row_mut(place) else { return false };
         match outcome {
-            Outcome::Opened { port, socket } => {
+            Outcome::Opened { port, socket, .. } => {
                 let had_failed = row.open(lease, port, (!closed).then_some(socket));
                 let lost = row.lost.take();
                 if row.state.is_held() {
                     row.socket = None;
-                    if lost.is_some() {
-                        row.owner = None;
-                    } else {
+                    let serves = matches!(lost.as_deref(), None | Some(Lost::Member(..)));
+                    if serves {
                         self.begin_closing(place);
+                    } else {
+                        row.owner = None;
                     }
                     return false;
                 }
@@ -164,6 +172,10 @@ impl<S> ChunkTable<S> {
                     Some(Lost::Crashed(fault, due)) => self.listener_crashed(place, fault, due),
                     Some(Lost::Exhausted(fault, probe)) => {
                         self.quarantine(place, fault, probe);
+                        return false;
+                    }
+                    Some(Lost::Member(fault, exhausted)) => {
+                        self.take_down(place, fault, exhausted);
                         return false;
                     }
                 };
@@ -178,8 +190,10 @@ impl<S> ChunkTable<S> {
                 row.leased = false;
                 // One that was set aside keeps its number alone: what does not
                 // listen shall not look as if it did. One that listened is
-                // opened from its socket again, unless its siblings fail too.
-                if row.epoch == 0 || fault.kind == FaultKind::BindRolledBack {
+                // opened from its socket again, unless its siblings fail too or
+                // the socket is on an interface that is gone.
+                let useless = [FaultKind::BindRolledBack, FaultKind::AddressLost];
+                if row.epoch == 0 || useless.contains(&fault.kind) {
                     row.socket = None;
                 }
                 row.fail(fault);

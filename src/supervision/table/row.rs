@@ -29,6 +29,11 @@ pub(in crate::supervision) enum Lost {
     Crashed(Fault, Instant),
     /// Its actor crashed once too often; the endpoint is probed then, if ever.
     Exhausted(Fault, Option<Instant>),
+    /// It serves, and shall not: a member was lost as [`ChunkTable::member_lost`]
+    /// says.
+    ///
+    /// [`ChunkTable::member_lost`]: super::ChunkTable::member_lost
+    Member(Fault, Option<Option<Instant>>),
 }
 
 /// What the table knows of one endpoint; `S` is its listening socket.
@@ -57,13 +62,15 @@ pub(in crate::supervision) struct Row<S> {
     /// Present while the endpoint listens, and while it waits to be served
     /// again from the same socket. A quarantined endpoint has none.
     pub(in crate::supervision) socket: Option<S>,
-    /// The worker whose listener serves the socket. A row that has one is
-    /// never leased: that is why a socket has at most one owner.
+    /// The worker whose listener serves the socket, or the first of several. A
+    /// row that has one is never leased: that is why a socket has at most one owner.
     pub(in crate::supervision) owner: Option<WorkerId>,
     /// The lease under which it was opened last.
     pub(in crate::supervision) epoch: u64,
     /// Its listener was told to close, and is not known to be gone.
     pub(in crate::supervision) closing: bool,
+    /// How many of its further sockets somebody serves.
+    pub(in crate::supervision) members: u16,
     /// How often its listener crashed.
     pub(in crate::supervision) restarts: u32,
 }
@@ -85,6 +92,7 @@ impl<S> Row<S> {
             owner: None,
             epoch: 0,
             closing: false,
+            members: 0,
             restarts: 0,
         }
     }
@@ -92,9 +100,7 @@ impl<S> Row<S> {
     /// Whether a lease that is granted `now` takes this endpoint.
     pub(in crate::supervision) fn wants_opening(&self, now: Instant) -> bool {
         match self.state {
-            EndpointState::Pending => {
-                !self.leased && self.owner.is_none() && self.due.is_none_or(|due| due <= now)
-            }
+            EndpointState::Pending => self.is_free() && self.due.is_none_or(|due| due <= now),
             EndpointState::Listening
             | EndpointState::Draining
             | EndpointState::Suspended
@@ -107,9 +113,15 @@ impl<S> Row<S> {
 
     /// When it is opened again, as far as that is scheduled.
     pub(in crate::supervision) fn next_try(&self) -> Option<Instant> {
-        let is_free = !self.leased && self.owner.is_none() && !self.is_fd_limited();
-        let is_free = is_free && !self.state.is_held();
-        self.due.filter(|_| is_free)
+        let opens = self.is_free() && !self.is_fd_limited() && !self.state.is_held();
+        self.due.filter(|_| opens)
+    }
+
+    /// Whether it may be leased. While others serve its further sockets it is
+    /// opened from those alone, and not bound anew.
+    pub(in crate::supervision) const fn is_free(&self) -> bool {
+        let bound_by_others = self.members > 0 && self.socket.is_none();
+        !self.leased && self.owner.is_none() && !bound_by_others
     }
 
     /// Whether it is opened when a sibling of its all-or-nothing run is. One
@@ -118,7 +130,7 @@ impl<S> Row<S> {
         let crashed = self.fault.is_some_and(|fault| fault.kind.is_crash());
         let crashed = self.state == EndpointState::Quarantined && crashed;
         let locked = crashed || self.state.is_held();
-        !self.leased && self.owner.is_none() && !self.is_fd_limited() && !locked
+        self.is_free() && !self.is_fd_limited() && !locked
     }
 
     /// An endpoint beyond the fd budget is not tried at all.

@@ -25,7 +25,7 @@ fn in_use() -> Fault {
 }
 
 fn opened() -> Outcome<()> {
-    Outcome::Opened { port: 80, socket: () }
+    Outcome::Opened { port: 80, socket: (), sockets: 1 }
 }
 
 /// A table with everything stacked.

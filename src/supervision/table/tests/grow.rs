@@ -64,7 +64,7 @@ fn an_endpoint_with_new_settings_is_served_again_from_the_same_socket() {
     let now = Instant::now();
     let mut table = table(2, 2);
     open_next(&mut table, &[], now);
-    assert!(table.reopen(at(1, 1), now) && !table.reopen(at(1, 1), now));
+    assert!(table.reopen(at(1, 1), false, now) && !table.reopen(at(1, 1), false, now));
     assert_eq!(table.held(at(1, 1)), (80, Some(&())));
     let closings = table.take_closings();
     table.wake(now);

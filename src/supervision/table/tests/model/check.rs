@@ -17,8 +17,10 @@ impl World {
     pub(super) fn check(&self) {
         let (mut sockets, mut places) = (BTreeSet::new(), BTreeSet::new());
         for live in self.live() {
-            assert!(sockets.insert(live.token), "{:?} has two owners", live.token);
-            assert!(places.insert(live.place), "{:?} is served twice", live.place);
+            let socket = (live.token, live.member);
+            assert!(sockets.insert(socket), "{socket:?} has two owners");
+            let place = (live.place, live.member);
+            assert!(places.insert(place), "{place:?} is served twice");
         }
         self.check_rows();
         self.check_chunks();
@@ -43,7 +45,7 @@ impl World {
             assert!(!quarantined || row.socket.is_none(), "a backlog that nobody reads");
         }
         assert_eq!(self.table.endpoint_counts(), counts);
-        assert_eq!(self.table.closing(), closing);
+        assert_eq!(self.table.closing(), closing + self.table.closing_members());
     }
 
     fn check_chunks(&self) {
@@ -76,18 +78,36 @@ impl World {
         counts.listening + counts.suspended + for_good == counts.total
             && self.table.closing() == 0
             && self.table.states().all(opened)
-            && self.threads.iter().all(|thread| thread.unacknowledged.is_empty())
+            && self.threads.iter().all(|thread| {
+                let heard = thread.told.is_empty() && thread.ended.is_empty();
+                thread.attached && heard && thread.unacknowledged.is_empty()
+            })
+            && self.is_shared_out()
+    }
+
+    /// Each worker serves one socket of each endpoint that has several.
+    fn is_shared_out(&self) -> bool {
+        let mut rows = self.table.rows();
+        rows.all(|(place, row)| {
+            let sockets = self.sockets(place);
+            let served = 1 + usize::from(row.members) == usize::from(sockets);
+            let even = self.table.workers_of(place).len() == usize::from(sockets);
+            row.state != EndpointState::Listening || served && even
+        })
     }
 
     /// The table and the threads say the same.
     pub(super) fn check_agreement(&self) {
         for live in self.live() {
             let place = live.place;
-            assert_eq!(self.table.served_under(place), Some(live.lease), "a stray listener");
+            let first = live.member == 0 && self.table.served_under(place) == Some(live.lease);
+            let known = first || live.member > 0 && self.table.has_member(place, live.lease);
+            assert!(known, "a stray listener");
             assert_eq!(self.table.held(place).1, Some(&live.token));
         }
-        let listening = self.table.endpoint_counts().listening;
-        assert_eq!(self.live().count() as u64, listening, "a listener that nobody has");
+        let rows = self.table.rows().filter(|(_, row)| row.state == EndpointState::Listening);
+        let sockets: u64 = rows.map(|(place, _)| u64::from(self.sockets(place))).sum();
+        assert_eq!(self.live().count() as u64, sockets, "a listener that nobody has");
         assert_eq!(self.table.undecided(), 0);
     }
 }

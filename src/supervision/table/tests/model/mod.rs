@@ -7,20 +7,21 @@
 //! finds a fault, and a test says so.
 
 mod check;
+mod members;
 mod run;
 mod step;
 mod supervisor;
 mod thread;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::{ChunkTable, Hold, Outcome, Place, Slot};
+use super::{ChunkTable, Hold, Outcome, Place, Slot, SubLease};
 use crate::supervision::chunk::{ChunkId, Lease, WorkerId};
 use crate::supervision::intensity::Restarts;
 use step::{Step, any_step};
 
-/// A socket; its copies are one and the same.
+/// The sockets of an endpoint, as one; copies are one and the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Token(u32);
 
@@ -39,10 +40,19 @@ struct Rules {
     whole: bool,
     /// The lease of a crashed worker ends by what its successor finds.
     adopt_first: bool,
+    /// A thread obeys no sub-lease that it was told of before.
+    told_once: bool,
 }
 
-const ALL: Rules =
-    Rules { fence: true, named: true, patient: true, dated: true, whole: true, adopt_first: true };
+const ALL: Rules = Rules {
+    fence: true,
+    named: true,
+    patient: true,
+    dated: true,
+    whole: true,
+    adopt_first: true,
+    told_once: true,
+};
 
 /// A thread of one worker slot, by the number of its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +67,15 @@ struct Live {
     place: Place,
     lease: Lease,
     token: Token,
+    /// Which of the endpoint's sockets it serves.
+    member: u16,
+}
+
+/// What a thread is told of members, in order, by whoever is Supervisor.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    Serve(SubLease, Token),
+    Close(Place, Lease),
 }
 
 /// What a worker's report says of one endpoint; copied where a wire repeats.
@@ -137,6 +156,8 @@ const CHUNK: u32 = 3;
 struct Thread {
     address: Address,
     alive: bool,
+    /// The Supervisor has not noticed that it ended, if it has.
+    attached: bool,
     /// The Worker actor lives.
     staffed: bool,
     /// The lease that is being opened, what is left of it, what became of it.
@@ -144,11 +165,17 @@ struct Thread {
     fence: u64,
     listeners: Vec<Live>,
     unacknowledged: Vec<Report>,
+    told: VecDeque<Told>,
+    last_member: u64,
+    /// Of members' listeners; it outlives the Worker.
+    ended: Vec<Report>,
 }
 
 struct World {
     rules: Rules,
     runs: Vec<std::ops::Range<u64>>,
+    /// Some endpoints have a socket for each worker.
+    shared: bool,
     now: Instant,
     table: ChunkTable<Token>,
     supervisor: bool,
@@ -162,7 +189,7 @@ struct World {
 }
 
 impl World {
-    fn new(rules: Rules, probe: Option<Duration>, rollback: bool) -> Self {
+    fn new(rules: Rules, probe: Option<Duration>, rollback: bool, shared: bool) -> Self {
         let runs = if rollback { vec![std::ops::Range { start: 1, end: 5 }] } else { Vec::new() };
         let mut table = ChunkTable::new(ENDPOINTS, CHUNK, runs.clone());
         table.stack_all();
@@ -170,6 +197,7 @@ impl World {
         Self {
             rules,
             runs,
+            shared,
             now: Instant::now(),
             table,
             supervisor: true,
@@ -188,8 +216,12 @@ impl World {
             Step::Dispatch(thread) => self.dispatch(thread),
             Step::DispatchAndDie(thread) => {
                 let sent = self.wire.len();
+                let told = self.threads.iter().map(|thread| thread.told.len()).collect::<Vec<_>>();
                 self.dispatch(thread);
                 self.wire.truncate(sent);
+                for (thread, told) in self.threads.iter_mut().zip(told) {
+                    thread.told.truncate(told);
+                }
                 self.supervisor = false;
             }
             Step::Deliver(pick) => {
@@ -212,6 +244,7 @@ impl World {
                 (0..steps).for_each(|_| self.work(thread, fails));
             }
             Step::Resend(thread) => self.resend(thread),
+            Step::Obey(thread) => self.obey(thread),
             Step::Ask => self.ask(),
             Step::PanicWorker(thread) => self.threads[thread].panic_worker(),
             Step::EndThread(thread) => self.threads[thread].end(),
@@ -233,7 +266,7 @@ impl World {
             Step::Drain(endpoint) => self.hold(endpoint, Hold::Draining),
             Step::Remove(endpoint) => self.hold(endpoint, Hold::Closed),
             Step::Add(endpoint) => self.add(endpoint),
-            Step::Reopen(endpoint) => self.reopen(endpoint),
+            Step::Reopen { endpoint, binds } => self.reopen(endpoint, binds),
             Step::Drained(endpoint) => {
                 self.table.drained(self.table.place(endpoint));
             }
@@ -256,8 +289,9 @@ impl World {
             Message::Ask { to, lease } => self.take_question(to, lease),
             Message::Close { worker, place, lease } => self.close_listener(worker, place, lease),
             Message::Acknowledge { to, report } => {
-                if let Some(thread) = self.staffed(to) {
+                if let Some(thread) = self.threads.iter_mut().find(|it| it.address == to) {
                     thread.unacknowledged.retain(|other| *other != report);
+                    thread.ended.retain(|other| *other != report);
                 }
             }
             Message::Judge { chunk } => self.pass_verdicts(chunk),
@@ -282,6 +316,10 @@ impl World {
                 }
                 self.resend(thread);
                 self.dispatch(thread);
+                while !self.threads[thread].told.is_empty() {
+                    self.obey(thread);
+                    self.check();
+                }
             }
             for endpoint in 0..ENDPOINTS {
                 self.return_address(self.table.place(endpoint));

@@ -13,8 +13,9 @@ use super::{ALL, Rules, Step, World, any_step};
 /// of an endpoint, the restarts of its chunk, and what waits on either.
 const ROUNDS: usize = 24;
 
-fn live_through(rules: Rules, steps: &[Step], probes: bool, rollback: bool) {
-    let mut world = World::new(rules, probes.then_some(Duration::from_secs(15)), rollback);
+fn live_through(rules: Rules, (steps, probes, rollback, shared): &Story) {
+    let probe = probes.then_some(Duration::from_secs(15));
+    let mut world = World::new(rules, probe, *rollback, *shared);
     for step in steps {
         world.step(step);
         world.check();
@@ -23,8 +24,12 @@ fn live_through(rules: Rules, steps: &[Step], probes: bool, rollback: bool) {
     world.check_agreement();
 }
 
-fn story() -> impl Strategy<Value = (Vec<Step>, bool, bool)> {
-    (prop::collection::vec(any_step(), 0..200), any::<bool>(), any::<bool>())
+/// Steps; whether there are probes, an all-or-nothing run, endpoints with members.
+type Story = (Vec<Step>, bool, bool, bool);
+
+fn story() -> impl Strategy<Value = Story> {
+    let steps = prop::collection::vec(any_step(), 0..200);
+    (steps, any::<bool>(), any::<bool>(), any::<bool>())
 }
 
 /// Twice what proptest does by default: 512, or twice `PROPTEST_CASES`.
@@ -38,9 +43,9 @@ proptest! {
 
     #[test]
     fn a_socket_has_one_owner_and_every_endpoint_is_finally_decided(
-        (steps, probes, rollback) in story()
+        story in story()
     ) {
-        live_through(ALL, &steps, probes, rollback);
+        live_through(ALL, &story);
     }
 }
 
@@ -51,8 +56,8 @@ fn is_broken(rules: Rules) -> bool {
     let stories = story();
     (0..6_000).any(|_| {
         let Ok(tree) = stories.new_tree(&mut runner) else { return false };
-        let (steps, probes, rollback) = tree.current();
-        let lived = AssertUnwindSafe(|| live_through(rules, &steps, probes, rollback));
+        let story = tree.current();
+        let lived = AssertUnwindSafe(|| live_through(rules, &story));
         catch_unwind(lived).is_err()
     })
 }
@@ -85,4 +90,9 @@ fn a_question_must_be_answered_with_what_lives() {
 #[test]
 fn a_lease_that_ends_before_its_adoption_leaves_strays() {
     assert!(is_broken(Rules { adopt_first: false, ..ALL }));
+}
+
+#[test]
+fn a_sub_lease_that_is_told_again_is_not_obeyed_again() {
+    assert!(is_broken(Rules { told_once: false, ..ALL }));
 }

@@ -13,6 +13,7 @@ pub(super) enum Step {
     Lose(usize),
     Work { thread: usize, steps: usize, fails: bool },
     Resend(usize),
+    Obey(usize),
     Ask,
     PanicWorker(usize),
     EndThread(usize),
@@ -29,7 +30,7 @@ pub(super) enum Step {
     Resume(u64),
     Remove(u64),
     Add(u64),
-    Reopen(u64),
+    Reopen { endpoint: u64, binds: bool },
     Judge,
     Wait(u64),
 }
@@ -45,6 +46,7 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         12 => (thread(), 1..6_usize, prop::bool::weighted(0.15))
             .prop_map(|(thread, steps, fails)| Step::Work { thread, steps, fails }),
         3 => thread().prop_map(Step::Resend),
+        8 => thread().prop_map(Step::Obey),
         2 => Just(Step::Ask),
         2 => thread().prop_map(Step::PanicWorker),
         1 => thread().prop_map(Step::EndThread),
@@ -61,7 +63,8 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         1 => endpoint().prop_map(Step::Drained),
         2 => endpoint().prop_map(Step::Resume),
         1 => endpoint().prop_map(Step::Add),
-        1 => endpoint().prop_map(Step::Reopen),
+        1 => (endpoint(), any::<bool>())
+            .prop_map(|(endpoint, binds)| Step::Reopen { endpoint, binds }),
         1 => prop::bool::weighted(0.3).prop_flat_map(|often| {
             let last = if often { ENDPOINTS } else { 1 };
             (0..last).prop_map(Step::Remove)

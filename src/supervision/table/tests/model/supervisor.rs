@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::{
     Address, ENDPOINTS, Hold, Lease, Message, Opened, Outcome, Place, Report, Slot, Thread, Token,
-    World,
+    Told, World,
 };
 use crate::config;
 use crate::supervision::chunk::{ChunkId, ChunkState};
@@ -19,9 +19,9 @@ fn fault(kind: FaultKind) -> Fault {
     Fault::without_errno(kind)
 }
 
-fn outcome((slot, opened): (Slot, Opened)) -> (Slot, Outcome<Token>) {
+fn outcome((slot, opened): (Slot, Opened), sockets: u16) -> (Slot, Outcome<Token>) {
     let outcome = match opened {
-        Opened::Listens(socket) => Outcome::Opened { port: 80, socket },
+        Opened::Listens(socket) => Outcome::Opened { port: 80, socket, sockets },
         Opened::Fails => Outcome::Failed(Fault::from_bind_errno(Errno::EADDRINUSE as i32)),
     };
     (slot, outcome)
@@ -43,6 +43,7 @@ impl World {
         if !self.supervisor || self.table.lease_of(to.worker).is_some() {
             return;
         }
+        self.share_out();
         self.table.wake(self.now);
         let Some(leased) = self.table.lease_next(to.worker, self.now) else { return };
         let lease = leased.lease;
@@ -75,18 +76,21 @@ impl World {
     }
 
     /// A new plan gives an endpoint other settings.
-    pub(super) fn reopen(&mut self, endpoint: u64) {
+    pub(super) fn reopen(&mut self, endpoint: u64, binds: bool) {
         if self.supervisor {
-            self.table.reopen(self.table.place(endpoint), self.now);
+            self.table.reopen(self.table.place(endpoint), binds, self.now);
             self.send_closings();
         }
     }
 
     pub(super) fn send_closings(&mut self) {
-        let closings = self.table.take_closings();
-        let told =
-            |(place, lease): (Place, Lease)| Message::Close { worker: lease.worker, place, lease };
-        self.wire.extend(closings.into_iter().map(told));
+        for (place, lease) in self.table.take_closings() {
+            if self.table.has_member(place, lease) {
+                self.tell(lease.worker, Told::Close(place, lease));
+            } else {
+                self.wire.push(Message::Close { worker: lease.worker, place, lease });
+            }
+        }
     }
 
     /// Asks each worker what became of its lease, and tells listeners to close
@@ -106,6 +110,7 @@ impl World {
     pub(super) fn start_supervisor(&mut self) {
         if !self.supervisor {
             self.supervisor = true;
+            self.share_out_again();
             self.ask();
             self.look_at_addresses();
         }
@@ -118,12 +123,17 @@ impl World {
             return;
         }
         let lease = self.table.lease_of(worker);
+        if !self.threads[index].attached {
+            self.threads[index] = Thread::new(worker, life + 1, 0);
+            self.table.worker_came();
+            return;
+        }
         if !self.threads[index].alive {
             if let Some(lease) = lease {
                 self.table.retry_chunk_at(lease, self.now).expect("the present lease");
             }
             self.table.worker_lost(worker, fault(FaultKind::WorkerLost), self.now);
-            self.threads[index] = Thread::new(worker, life + 1, 0);
+            self.threads[index].attached = false;
             return;
         }
         if let Some(lease) = lease.filter(|_| !self.rules.adopt_first) {
@@ -143,7 +153,11 @@ impl World {
         let refused = self.table.refused();
         match report.clone() {
             Report::Finished { lease, outcomes } => {
-                let outcomes = outcomes.into_iter().map(outcome);
+                let outcomes = outcomes.into_iter().map(|(slot, opened)| {
+                    let place = Place { chunk: lease.chunk, slot };
+                    outcome((slot, opened), self.sockets(place))
+                });
+                let outcomes: Vec<_> = outcomes.collect();
                 if self.table.finish(lease, outcomes, self.now).is_err() {
                     assert_eq!(self.facts(), before, "a stale report changed something");
                     assert_eq!(self.table.refused(), refused + 1);
@@ -151,6 +165,9 @@ impl World {
             }
             Report::ListenerClosed { place, lease } => {
                 let _told_twice = self.table.listener_closed(place, lease);
+            }
+            Report::ListenerEnded { live, keeps } if live.member > 0 => {
+                self.end_member(live, keeps);
             }
             Report::ListenerEnded { live, keeps } => {
                 let present = ChunkState::Processing { lease: live.lease };
@@ -164,8 +181,10 @@ impl World {
             Report::Adopted { lease, fence, found } => {
                 if let Some(lease) = lease {
                     let of_lease = found.iter().filter(|live| live.lease == lease);
-                    let live = of_lease
-                        .map(|live| outcome((live.place.slot, Opened::Listens(live.token))));
+                    let live = of_lease.map(|live| {
+                        let opened = (live.place.slot, Opened::Listens(live.token));
+                        outcome(opened, self.sockets(live.place))
+                    });
                     self.adopt(lease, live.collect());
                 }
                 let owned: Vec<_> = self.table.owned_by(from.worker).collect();
@@ -180,6 +199,7 @@ impl World {
         }
         self.look_at_addresses();
         self.send_closings();
+        self.share_out();
         self.wire.push(Message::Acknowledge { to: from, report });
     }
 
@@ -216,6 +236,28 @@ impl World {
             }
             Charge::Exhausted { probe } => {
                 self.table.quarantine(place, crash, probe.map(|pause| self.now + pause));
+            }
+        }
+    }
+
+    /// Nobody serves this member any more.
+    pub(super) fn charge_member(&mut self, place: Place, lease: Lease, keeps: bool) {
+        let lost = |table: &mut super::ChunkTable<Token>, fault, exhausted| {
+            table.member_lost(place, lease, fault, exhausted).expect("it was served");
+        };
+        if !keeps {
+            return lost(&mut self.table, fault(FaultKind::Listener), None);
+        }
+        let policy = self.policy();
+        let charge = self.restarts.entry(place).or_default().charge(&policy, self.now, 0.5);
+        match charge {
+            Charge::Restart { after } => {
+                let due = self.now + after;
+                self.table.member_crashed(place, lease, due).expect("it was served");
+            }
+            Charge::Exhausted { probe } => {
+                let probe = probe.map(|pause| self.now + pause);
+                lost(&mut self.table, fault(FaultKind::ListenerPanic), Some(probe));
             }
         }
     }

@@ -1,20 +1,26 @@
 //! The model's worker threads: they open, serve, crash, and answer.
 
+use std::collections::VecDeque;
+
 use super::{
     Address, Live, Message, Opened, Orders, Outcomes, Place, Report, THREADS, Thread, Token, World,
 };
 use crate::supervision::chunk::{Lease, WorkerId};
 
 impl Thread {
-    pub(super) const fn new(worker: WorkerId, life: u32, fence: u64) -> Self {
+    pub(super) fn new(worker: WorkerId, life: u32, fence: u64) -> Self {
         Self {
             address: Address { worker, life },
             alive: true,
+            attached: true,
             staffed: true,
             opening: None,
             fence,
             listeners: Vec::new(),
             unacknowledged: Vec::new(),
+            told: VecDeque::new(),
+            last_member: 0,
+            ended: Vec::new(),
         }
     }
 
@@ -29,6 +35,8 @@ impl Thread {
         self.panic_worker();
         self.alive = false;
         self.listeners.clear();
+        self.told.clear();
+        self.ended.clear();
     }
 
     fn live_of(&self, lease: Lease) -> Outcomes {
@@ -91,7 +99,7 @@ impl World {
         let token = held.or_else(|| self.bind(place)).filter(|_| !fails);
         let outcome = match token.filter(|_| !self.away.contains(&place)) {
             Some(token) => {
-                self.threads[thread].listeners.push(Live { place, lease, token });
+                self.threads[thread].listeners.push(Live { place, lease, token, member: 0 });
                 Opened::Listens(token)
             }
             None => Opened::Fails,
@@ -121,7 +129,7 @@ impl World {
 
     pub(super) fn resend(&mut self, thread: usize) {
         let thread = &self.threads[thread];
-        for report in thread.unacknowledged.clone() {
+        for report in thread.unacknowledged.iter().chain(&thread.ended).cloned() {
             self.wire.push(Message::Report { from: thread.address, report });
         }
     }
@@ -131,9 +139,11 @@ impl World {
         let thread = &mut self.threads[pick % THREADS];
         let Some(at) = (pick / THREADS).checked_rem(thread.listeners.len()) else { return };
         let live = thread.listeners.remove(at);
-        if thread.staffed {
+        if live.member > 0 || thread.staffed {
             let report = Report::ListenerEnded { live, keeps };
-            thread.unacknowledged.push(report.clone());
+            let member = live.member > 0;
+            let kept = if member { &mut thread.ended } else { &mut thread.unacknowledged };
+            kept.push(report.clone());
             self.wire.push(Message::Report { from: thread.address, report });
         }
     }
