@@ -48,19 +48,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("\n3. A listener panics: the same socket is served again");
     for _forgiven in 0..2 {
         handle.inject(Injection::PanicListener(second));
-        story(&mut events, |event| *event == Event::Recovered(second)).await?;
+        story(&mut events, |event| event.recovers(&second)).await?;
     }
 
     println!("\n4. It panics once too often: its endpoint is quarantined, the others stay");
     let mut survivor = connect(second)?;
     handle.inject(Injection::PanicListener(second));
-    story(&mut events, |event| matches!(event, Event::Quarantined(_))).await?;
+    story(&mut events, |event| matches!(event, Event::Quarantined { .. })).await?;
     for mut client in [survivor.try_clone()?, connect(third)?, connect(first)?] {
         ask(&mut client)?;
     }
 
     println!("\n5. A second later it is probed, and listens");
-    story(&mut events, |event| *event == Event::Recovered(second)).await?;
+    story(&mut events, |event| event.recovers(&second)).await?;
     ask(&mut connect(second)?)?;
     ask(&mut survivor)?;
 
@@ -94,17 +94,19 @@ fn ask(client: &mut TcpStream) -> Result<(), Box<dyn Error>> {
 /// Prints what the service tells, until the event that is wanted.
 async fn story(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Result<(), Box<dyn Error>> {
     loop {
-        let event = events.next().await.ok_or("the service ended")?;
+        let event = events.next().await.ok_or("the service ended")?.event;
         match &event {
-            Event::ListenerCrashed { endpoint, panic } => {
+            Event::ListenerCrashed { endpoint, panic, .. } => {
                 println!("    event: the listener of {endpoint} crashed ({panic})");
             }
-            Event::WorkerCrashed { worker, panic } => {
+            Event::WorkerCrashed { worker, panic, .. } => {
                 println!("    event: worker {worker} crashed ({panic})");
             }
-            Event::Recovered(endpoint) => println!("    event: {endpoint} recovered"),
-            Event::Quarantined(part) => println!("    event: {part} is quarantined"),
-            other => println!("    event: {other:?}"),
+            Event::Recovered { endpoints } => {
+                println!("    event: {} recovered", endpoints.text(80))
+            }
+            Event::Quarantined { name, .. } => println!("    event: {name} is quarantined"),
+            other => println!("    event: {}", other.name()),
         }
         if wanted(&event) {
             return Ok(());

@@ -153,7 +153,7 @@ pub(super) async fn contest(
     let mut events = handle.events();
     loop {
         handle.inject(Injection::PanicListener(endpoint));
-        until(&mut events, |event| matches!(event, Event::Quarantined(_))).await?;
+        until(&mut events, |event| matches!(event, Event::Quarantined { .. })).await?;
         // The service probes once a second, and may be first.
         let taking = async {
             loop {
@@ -170,7 +170,7 @@ pub(super) async fn contest(
             *inflicted.borrow_mut().entry("a port is taken and freed").or_default() += 1;
         }
         drop(taken);
-        until(&mut events, |event| *event == Event::Recovered(endpoint)).await?;
+        until(&mut events, |event| event.recovers(&endpoint)).await?;
         timeout(PATIENCE, answers(at)).await?;
     }
 }
@@ -179,7 +179,7 @@ async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> io::Resu
     let found = async {
         loop {
             match events.next().await {
-                Some(event) if wanted(&event) => return Ok(()),
+                Some(next) if wanted(&next.event) => return Ok(()),
                 Some(_) => {}
                 None => return Err(io::Error::other("the contested service ended")),
             }

@@ -1,63 +1,96 @@
 //! Who gets a session: the group's sources, the global limit, the limit a source.
 //!
 //! One for the service. Holds no lock: permits are the semaphore's, seats
-//! are `net::source_seats`'. Never waits by itself; the listener does.
+//! are `net::source_seats`'. Never waits by itself; the listener does. Every limit
+//! may change at any time; nobody who has a session loses it for that.
+
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as Task, Poll, ready};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::PollSemaphore;
 
+use super::event_hub::EventHub;
 use super::share::WorkerShare;
 use crate::config::OnLimit;
 use crate::net::source_rules::{SourceRules, Standing};
 use crate::net::source_seats::{SourceSeat, SourceSeats};
-use crate::supervision::Refusal;
+use crate::supervision::{Event, Refusal};
 
 /// The limits of a service's sessions, over all workers.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// One permit a session.
+    /// One permit a session: free ones and those of sessions are `limit + owed`.
     permits: Arc<Semaphore>,
-    on_limit: OnLimit,
-    /// `None` = no limit a source.
-    seats: Option<Arc<SourceSeats>>,
+    /// `limits.max_sessions`, or what the descriptors leave.
+    limit: AtomicUsize,
+    /// Permits beyond a limit that was lowered. Who has one to give back, or gets one,
+    /// pays with it: until nothing is owed nobody is admitted.
+    owed: AtomicUsize,
+    /// `limits.on_limit` is "close".
+    closes: AtomicBool,
+    /// Made when there is a limit a source for the first time.
+    seats: OnceLock<Arc<SourceSeats>>,
     /// Reasons that were warned about already, a bit each.
     warned: AtomicU32,
 }
 
+/// The right to be one of the sessions; free for another when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<Admission>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.0.pays() {
+            self.0.permits.add_permits(1);
+        }
+    }
+}
+
 /// Leave to accept one more client: with its permit, where clients wait for one.
 #[derive(Debug)]
-pub(crate) struct Ticket(Option<OwnedSemaphorePermit>);
+pub(crate) struct Ticket(Option<Permit>);
 
 /// What a session occupies until it is dropped, by whatever end.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    _permit: OwnedSemaphorePermit,
-    _source: Option<SourceSeat>,
+    pub(crate) permit: Permit,
+    /// Among those of its source; `None` while those are not counted.
+    pub(crate) source: Option<SourceSeat>,
 }
 
 impl Admission {
     /// At most `sessions` at once, and `per_source` of one source (`None` = any number).
     pub(crate) fn new(sessions: usize, per_source: Option<u32>, on_limit: OnLimit) -> Self {
         let sessions = sessions.min(Semaphore::MAX_PERMITS);
-        Self {
+        let admission = Self {
             permits: Arc::new(Semaphore::new(sessions)),
-            on_limit,
-            seats: per_source.map(|limit| Arc::new(SourceSeats::new(limit, sessions))),
+            limit: AtomicUsize::new(sessions),
+            owed: AtomicUsize::new(0),
+            closes: AtomicBool::new(on_limit == OnLimit::Close),
+            seats: OnceLock::new(),
             warned: AtomicU32::new(0),
-        }
+        };
+        admission.limit_sources(per_source);
+        admission
+    }
+
+    /// Whether as many sessions as may be are open.
+    pub(crate) fn is_full(&self) -> bool {
+        self.permits.available_permits() == 0
     }
 
     /// A ticket, if there is one now.
-    pub(crate) fn try_ticket(&self) -> Option<Ticket> {
-        match self.on_limit {
-            OnLimit::Close => Some(Ticket(None)),
-            OnLimit::Wait => self.permit().map(|permit| Ticket(Some(permit))),
+    pub(crate) fn try_ticket(self: &Arc<Self>) -> Option<Ticket> {
+        if self.closes() {
+            return Some(Ticket(None));
         }
+        self.permit().map(|permit| Ticket(Some(permit)))
     }
 
     /// A seat for a client of that address that was accepted with `ticket`.
@@ -65,7 +98,7 @@ impl Admission {
     /// # Errors
     /// Why it gets none; the ticket's permit is free again.
     pub(crate) fn seat(
-        &self,
+        self: &Arc<Self>,
         source: IpAddr,
         rules: &SourceRules,
         ticket: Ticket,
@@ -74,110 +107,143 @@ impl Admission {
             return Err(Refusal::Source);
         }
         let permit = ticket.0.or_else(|| self.permit()).ok_or(Refusal::Limit)?;
-        let source = match &self.seats {
+        let source = match self.seats.get() {
             None => None,
             Some(seats) => Some(seats.take(source).ok_or(Refusal::SourceLimit)?),
         };
-        Ok(Seat { _permit: permit, _source: source })
+        Ok(Seat { permit, source })
     }
 
-    /// So many sessions more or fewer may be open at once. Those that are open
-    /// stay: where fewer permits are free, the answer says how many are to be
-    /// taken from sessions that end ([`Self::take_back`]).
-    pub(crate) fn resize(&self, more: usize, fewer: usize) -> usize {
-        let room = Semaphore::MAX_PERMITS.saturating_sub(self.permits.available_permits());
-        self.permits.add_permits(more.min(room));
-        fewer - self.permits.forget_permits(fewer)
+    /// At most so many sessions at once from now on. Those that are open stay: where
+    /// they are more, nobody is admitted until they are fewer. Whoever waits for room
+    /// that there is now gets it, in order. For one caller at a time.
+    pub(crate) fn limit(&self, sessions: usize) {
+        let sessions = sessions.min(Semaphore::MAX_PERMITS);
+        let before = self.limit.swap(sessions, Ordering::Relaxed);
+        if let Some(more) = sessions.checked_sub(before) {
+            return self.settle(more);
+        }
+        let fewer = before - sessions;
+        // Owed before any is taken, so that nobody gets one that is given back meanwhile.
+        self.owed.fetch_add(fewer, Ordering::SeqCst);
+        self.settle(self.permits.forget_permits(fewer));
     }
 
-    /// Waits for so many sessions to end, and lets nobody have their permits.
-    pub(crate) async fn take_back(self: Arc<Self>, permits: u32) {
-        if let Ok(taken) = Arc::clone(&self.permits).acquire_many_owned(permits).await {
-            taken.forget();
+    /// Takes so many permits off what is owed; the rest of them are free.
+    fn settle(&self, permits: usize) {
+        let less = |owed: usize| Some(owed.saturating_sub(permits));
+        let owed = self.owed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        self.permits.add_permits(permits.saturating_sub(owed.unwrap_or_default()));
+    }
+
+    /// Takes one permit off what is owed; false where nothing is.
+    fn pays(&self) -> bool {
+        let less = |owed: usize| owed.checked_sub(1);
+        self.owed.load(Ordering::Acquire) > 0
+            && self.owed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+    }
+
+    /// What clients beyond the limit meet from now on. Listeners that wait for a ticket
+    /// hear of it when they are polled.
+    pub(crate) fn on_limit(&self, on_limit: OnLimit) {
+        self.closes.store(on_limit == OnLimit::Close, Ordering::SeqCst);
+    }
+
+    fn closes(&self) -> bool {
+        self.closes.load(Ordering::Acquire)
+    }
+
+    /// At most so many sessions of one source from now on; `None` = any number. Those
+    /// that are open stay.
+    pub(crate) fn limit_sources(&self, per_source: Option<u32>) {
+        match per_source {
+            Some(limit) => self.seats().limit(limit),
+            // Who was counted goes on to be: then a later limit is exact at once.
+            None => drop(self.seats.get().map(|seats| seats.limit(u32::MAX))),
         }
     }
 
-    fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok()
+    /// Whether the sessions of each source are counted.
+    pub(crate) fn counts_sources(&self) -> bool {
+        self.seats.get().is_some()
+    }
+
+    /// Counts the sessions of each source from now on. Those that are open are to be
+    /// counted by their threads ([`Self::late_seat`]).
+    pub(crate) fn count_sources(&self) {
+        self.seats();
+    }
+
+    /// The seat among those of its source of a session that got none when it was
+    /// admitted; `None` while they are not counted.
+    pub(crate) fn late_seat(&self, source: IpAddr) -> Option<SourceSeat> {
+        self.seats.get()?.enter(source)
+    }
+
+    fn seats(&self) -> &SourceSeats {
+        let sessions = self.limit.load(Ordering::Relaxed);
+        self.seats.get_or_init(|| Arc::new(SourceSeats::new(u32::MAX, sessions)))
+    }
+
+    fn permit(self: &Arc<Self>) -> Option<Permit> {
+        self.permits.try_acquire().ok()?.forget();
+        // One that was given back before it was known to be owed.
+        if self.pays() { None } else { Some(Permit(Arc::clone(self))) }
     }
 
     /// Says whom it refuses and which key decides about it, the first time.
-    fn warn_once(&self, refusal: Refusal, source: IpAddr) {
-        let bit = 1 << refusal.index();
+    fn warn_once(&self, reason: Refusal, source: IpAddr, events: &EventHub) {
+        let bit = 1 << reason.index();
         if self.warned.load(Ordering::Relaxed) & bit == 0
             && self.warned.fetch_or(bit, Ordering::Relaxed) & bit == 0
         {
-            let (reason, key) = (refusal.as_str(), refusal.key());
-            tracing::warn!(reason, key, %source, "a client was refused; further ones are only counted");
+            events.tell(Event::FirstRefusal { reason, key: reason.key(), source });
         }
     }
 }
 
 /// A listener's place in the queue for tickets.
 pub(crate) struct TicketQueue {
-    /// `None` where nobody waits.
-    permits: Option<PollSemaphore>,
+    permits: PollSemaphore,
+    /// It stands in the queue.
+    waits: bool,
 }
 
 impl TicketQueue {
     pub(crate) fn new(admission: &Admission) -> Self {
-        let waits = admission.on_limit == OnLimit::Wait;
-        Self { permits: waits.then(|| PollSemaphore::new(Arc::clone(&admission.permits))) }
+        Self { permits: PollSemaphore::new(Arc::clone(&admission.permits)), waits: false }
     }
 
     /// The next ticket, first come first served; `None` when the service is gone.
-    pub(crate) fn poll_ticket(&mut self, task: &mut Task<'_>) -> Poll<Option<Ticket>> {
-        let Some(permits) = &mut self.permits else { return Poll::Ready(Some(Ticket(None))) };
-        Poll::Ready(ready!(permits.poll_acquire(task)).map(|permit| Ticket(Some(permit))))
+    pub(crate) fn poll_ticket(
+        &mut self,
+        admission: &Arc<Admission>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Ticket>> {
+        loop {
+            if admission.closes() {
+                if std::mem::take(&mut self.waits) {
+                    // Or it would be given a permit that it does not ask for any more.
+                    *self = Self::new(admission);
+                }
+                return Poll::Ready(Some(Ticket(None)));
+            }
+            self.waits = true;
+            let permit = ready!(self.permits.poll_acquire(task));
+            self.waits = false;
+            let Some(permit) = permit else { return Poll::Ready(None) };
+            permit.forget();
+            if !admission.pays() {
+                return Poll::Ready(Some(Ticket(Some(Permit(Arc::clone(admission))))));
+            }
+        }
     }
 }
 
 /// Closes a connection that gets no session, and counts it.
 pub(crate) fn refuse(share: &WorkerShare, stream: &TcpStream, source: IpAddr, refusal: Refusal) {
     share.counters.session_refused(refusal);
-    share.admission.warn_once(refusal, source);
+    share.admission.warn_once(refusal, source, &share.events);
     // A close with unread input sends RST alone: this says FIN first.
     let _gone = stream.shutdown(Shutdown::Write);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn seat(admission: &Admission) -> Result<Seat, Refusal> {
-        let ticket = admission.try_ticket().expect("a ticket");
-        admission.seat(HERE, &SourceRules::new(&[], &[]), ticket)
-    }
-
-    #[test]
-    fn beyond_the_limit_clients_wait_or_are_refused() {
-        let waiting = Admission::new(1, None, OnLimit::Wait);
-        let held = seat(&waiting).expect("room for one");
-        assert!(waiting.try_ticket().is_none());
-        drop(held);
-        assert!(waiting.try_ticket().is_some());
-
-        let closing = Admission::new(1, None, OnLimit::Close);
-        let held = seat(&closing).expect("room for one");
-        assert_eq!(seat(&closing).err(), Some(Refusal::Limit));
-        drop(held);
-        assert!(seat(&closing).is_ok());
-    }
-
-    #[test]
-    fn who_is_refused_leaves_its_permit_to_the_next() {
-        let admission = Admission::new(2, Some(1), OnLimit::Wait);
-        let _one = seat(&admission).expect("the first of its source");
-        for _ in 0..3 {
-            assert_eq!(seat(&admission).err(), Some(Refusal::SourceLimit));
-        }
-        let ticket = admission.try_ticket().expect("a ticket");
-        let nobody = SourceRules::new(&["192.0.2.0/24".parse().expect("a block")], &[]);
-        assert_eq!(admission.seat(HERE, &nobody, ticket).err(), Some(Refusal::Source));
-        let ticket = admission.try_ticket().expect("a ticket");
-        let other = "192.0.2.1".parse().expect("an address");
-        assert!(admission.seat(other, &nobody, ticket).is_ok());
-    }
 }

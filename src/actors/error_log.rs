@@ -60,8 +60,8 @@ impl ActorFuture<ErrorLog> for TakeFailures {
     ) -> Poll<()> {
         let mut book = log.book.borrow_mut();
         for _ in 0..TAKEN_A_TURN {
-            if let Poll::Ready(Some(notice)) = book.notices.poll_recv(task) {
-                book.take(notice, Instant::now());
+            if let Poll::Ready(Some(event)) = book.notices.poll_recv(task) {
+                book.take(&event, Instant::now());
                 continue;
             }
             let Some(failed) = ready!(book.queue.poll_recv(task)) else { return Poll::Ready(()) };

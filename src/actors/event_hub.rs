@@ -1,16 +1,23 @@
-//! Who hears what happens: one bounded queue for each subscriber.
+//! Who hears what happens: one bounded queue for each subscriber, and the log.
 //!
 //! Whoever publishes never waits. A subscriber that is late loses the newest
 //! events, and each knows how many; one that is gone is forgotten at the next
 //! event. Never decides what an event is worth.
 
+pub(crate) mod lines;
+
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc;
 
-use super::desk::Event;
+use crate::supervision::{Event, Occurrence};
+
+/// Events that wait for one reader, at most; more are lost to it.
+const QUEUE: usize = 1_024;
 
 /// What every publisher of a service shares.
 #[derive(Debug)]
@@ -19,34 +26,54 @@ pub(crate) struct EventHub {
     readers: ArcSwapOption<Vec<Reader>>,
     /// Events that wait for one reader, at most.
     capacity: usize,
+    /// Events that somebody heard.
+    told: AtomicU64,
+    /// Events that readers have lost, all together.
+    lost: AtomicU64,
 }
 
+/// What a subscriber wants to hear.
+pub(crate) type Filter = fn(&Event) -> bool;
+
 /// One subscriber's end in the hub.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Reader {
-    queue: mpsc::Sender<Event>,
+    queue: mpsc::Sender<Occurrence>,
     lost: Arc<AtomicU64>,
+    wants: Filter,
 }
 
 /// What happens in a service, from the moment of the subscription on.
+///
+/// Whoever reads slowly loses the newest events and is told how many
+/// ([`Self::lost`]); nobody waits for it. Ends after the service has
+/// ([`Event::Stopped`]).
 #[derive(Debug)]
 pub struct Events {
-    queue: mpsc::Receiver<Event>,
+    queue: mpsc::Receiver<Occurrence>,
     lost: Arc<AtomicU64>,
 }
 
 /// Closes a hub when it is dropped.
 pub(crate) struct CloseOnDrop(Arc<EventHub>);
 
+impl Default for EventHub {
+    fn default() -> Self {
+        Self::new(QUEUE)
+    }
+}
+
 impl EventHub {
     /// A hub whose readers may be late by this many events.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { readers: ArcSwapOption::new(Some(Arc::default())), capacity }
+    fn new(capacity: usize) -> Self {
+        let readers = ArcSwapOption::new(Some(Arc::default()));
+        Self { readers, capacity, told: AtomicU64::new(0), lost: AtomicU64::new(0) }
     }
 
-    pub(crate) fn subscribe(&self) -> Events {
+    /// A reader of the events that `wants` is true of.
+    pub(crate) fn subscribe(&self, wants: Filter) -> Events {
         let (sender, queue) = mpsc::channel(self.capacity);
-        let reader = Reader { queue: sender, lost: Arc::default() };
+        let reader = Reader { queue: sender, lost: Arc::default(), wants };
         let lost = Arc::clone(&reader.lost);
         self.readers.rcu(|readers| {
             // After the end nobody publishes: the sender is dropped, and the
@@ -58,14 +85,45 @@ impl EventHub {
         Events { queue, lost }
     }
 
-    /// Tells everybody who listens.
+    /// Whether anybody would hear an event: a subscriber, or a log that wants all.
+    pub(crate) fn is_heard(&self) -> bool {
+        let subscribed = self.readers.load().as_ref().is_some_and(|readers| !readers.is_empty());
+        subscribed || lines::wants_changes()
+    }
+
+    /// Writes the event's line, if it has one of its own, and tells everybody who
+    /// listens.
+    pub(crate) fn tell(&self, event: Event) {
+        if !lines::is_budgeted(&event) {
+            lines::write(&event);
+        }
+        self.publish(event);
+    }
+
+    /// Tells everybody who listens. For events whose lines the error log writes.
     pub(crate) fn publish(&self, event: Event) {
         let readers = self.readers.load();
-        for reader in readers.iter().flat_map(|readers| readers.iter()) {
-            if let Err(mpsc::error::TrySendError::Full(_)) = reader.queue.try_send(event.clone()) {
+        let Some(readers) = readers.as_ref().filter(|readers| !readers.is_empty()) else { return };
+        for part in event.parts() {
+            self.give(readers, part);
+        }
+    }
+
+    fn give(&self, readers: &[Reader], event: Event) {
+        let id = self.told.fetch_add(1, Relaxed) + 1;
+        let occurrence = Occurrence::new(id, SystemTime::now(), event);
+        for reader in readers.iter().filter(|reader| (reader.wants)(&occurrence.event)) {
+            let sent = reader.queue.try_send(occurrence.clone());
+            if let Err(mpsc::error::TrySendError::Full(_)) = sent {
                 reader.lost.fetch_add(1, Relaxed);
+                self.lost.fetch_add(1, Relaxed);
             }
         }
+    }
+
+    /// How many events readers have lost, all together.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
     }
 
     /// Ends every subscription when the guard is dropped: those who wait hear
@@ -81,21 +139,20 @@ impl Drop for CloseOnDrop {
     }
 }
 
-#[cfg(test)]
-impl Default for EventHub {
-    fn default() -> Self {
-        Self::new(1)
+impl fmt::Debug for Reader {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Reader").field("lost", &self.lost).finish_non_exhaustive()
     }
 }
 
 impl Events {
     /// The next event; `None` once the service has stopped.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<Occurrence> {
         self.queue.recv().await
     }
 
     /// The next event if there is one now.
-    pub fn try_next(&mut self) -> Option<Event> {
+    pub fn try_next(&mut self) -> Option<Occurrence> {
         self.queue.try_recv().ok()
     }
 
@@ -111,39 +168,58 @@ mod tests {
     use super::*;
     use crate::supervision::WorkerId;
 
-    const ONE: Event = Event::WorkerLost(WorkerId(1));
-    const TWO: Event = Event::WorkerHung(WorkerId(1));
+    const ONE: Event = Event::WorkerRestarted { worker: WorkerId(1) };
+    const TWO: Event = Event::WorkerHung { worker: WorkerId(1) };
+
+    fn all(_event: &Event) -> bool {
+        true
+    }
+
+    fn heard(reader: &mut Events) -> Option<Event> {
+        reader.try_next().map(|occurrence| occurrence.event)
+    }
 
     #[test]
     fn a_late_reader_loses_the_newest_with_a_count_and_the_others_nothing() {
         let hub = EventHub::new(1);
-        let (mut late, mut prompt) = (hub.subscribe(), hub.subscribe());
+        let (mut late, mut prompt) = (hub.subscribe(all), hub.subscribe(all));
         hub.publish(ONE);
-        assert_eq!(prompt.try_next(), Some(ONE));
+        assert_eq!(heard(&mut prompt), Some(ONE));
         hub.publish(TWO);
-        assert_eq!(prompt.try_next(), Some(TWO));
-        assert_eq!((late.lost(), prompt.lost()), (1, 0));
-        assert_eq!((late.try_next(), late.try_next()), (Some(ONE), None));
+        assert_eq!(heard(&mut prompt), Some(TWO));
+        assert_eq!((late.lost(), prompt.lost(), hub.lost()), (1, 0, 1));
+        assert_eq!((heard(&mut late), heard(&mut late)), (Some(ONE), None));
+    }
+
+    #[test]
+    fn a_reader_hears_what_it_wants_alone_and_the_numbers_show_what_is_missing() {
+        let hub = EventHub::new(1);
+        let mut reader = hub.subscribe(|event| *event == TWO);
+        hub.publish(ONE);
+        hub.publish(TWO);
+        assert_eq!(reader.try_next().map(|next| (next.id, next.event)), Some((2, TWO)));
+        assert_eq!((reader.lost(), reader.try_next()), (0, None));
     }
 
     #[tokio::test]
     async fn the_end_is_heard_after_what_was_said_before_it() {
         let hub = Arc::new(EventHub::new(8));
         let closing = hub.close_on_drop();
-        let mut reader = hub.subscribe();
+        let mut reader = hub.subscribe(all);
         hub.publish(ONE);
         drop(closing);
-        assert_eq!((reader.next().await, reader.next().await), (Some(ONE), None));
-        assert_eq!(hub.subscribe().next().await, None);
+        let first = reader.next().await.map(|occurrence| occurrence.event);
+        assert_eq!((first, reader.next().await), (Some(ONE), None));
+        assert_eq!(hub.subscribe(all).next().await, None);
     }
 
     #[test]
     fn who_is_gone_is_forgotten() {
         let hub = EventHub::new(1);
         for _ in 0..100 {
-            drop(hub.subscribe());
+            drop(hub.subscribe(all));
         }
-        let _kept = hub.subscribe();
+        let _kept = hub.subscribe(all);
         assert_eq!(hub.readers.load().as_ref().expect("it is open").len(), 1);
     }
 }

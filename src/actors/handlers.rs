@@ -7,11 +7,31 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::session::{OwnSessions, StartSession};
+use crate::config::LogLevel;
 
 /// What an embedder brought along.
 #[derive(Clone, Default)]
 pub(crate) struct Handlers {
     pub(crate) sessions: ByGroup<dyn StartSession>,
+    pub(crate) log_level: LevelHook,
+}
+
+/// Who follows `log.level`, if anybody does: a service has no log of its own.
+#[derive(Clone, Default)]
+pub(crate) struct LevelHook(pub(crate) Option<Arc<dyn Fn(LogLevel) + Send + Sync>>);
+
+impl LevelHook {
+    pub(crate) fn tell(&self, level: LogLevel) {
+        if let Some(hook) = &self.0 {
+            hook(level);
+        }
+    }
+}
+
+impl fmt::Debug for LevelHook {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("LevelHook").field(&self.0.is_some()).finish()
+    }
 }
 
 /// One for all groups, or for some.

@@ -14,8 +14,11 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 
 use super::admission::{self, Ticket, TicketQueue};
 use super::local::WorkerLocal;
-use super::protocol::{CloseListener, GroupRuntime, OpenOrder, SessionAccepted, SessionFailed};
+use super::protocol::{
+    CloseListener, GroupRuntime, LookAgain, OpenOrder, SessionAccepted, SessionFailed,
+};
 use super::session::{Accepted, Served};
+use super::share::WorkerShare;
 use crate::net::accept::shortage::Turn;
 use crate::net::accept::{AcceptClass, Acceptor, Connection, Step, classify, poll_step};
 use crate::spec::Endpoint;
@@ -83,6 +86,7 @@ impl Listener {
     /// Starts a session for each client that the backlog still holds: closing
     /// the socket would reset them.
     fn empty_backlog(&self) {
+        self.acceptor.set_options(self.local.share.settings.stream());
         // Those that wait now, and no more: under a flood there is always one
         // more, and what refuses accept(2) itself takes none away.
         for _ in 0..self.acceptor.waiting() {
@@ -120,6 +124,13 @@ impl Handler<CloseListener> for Listener {
     }
 }
 
+impl Handler<LookAgain> for Listener {
+    type Result = ();
+
+    /// It was polled for the message, and so was what waits for room.
+    fn handle(&mut self, _look: LookAgain, _ctx: &mut Self::Context) {}
+}
+
 /// Waits for a client, then for its turn in a shortage, then for a ticket, then
 /// accepts.
 struct Serve {
@@ -140,6 +151,8 @@ impl ActorFuture<Listener> for Serve {
         task: &mut Task<'_>,
     ) -> Poll<()> {
         ready!(listener.local.poll_gate(task));
+        let WorkerShare { admission, settings, .. } = &listener.local.share;
+        listener.acceptor.set_options(settings.stream());
         for _ in 0..ACCEPTS_A_TURN {
             if !self.may_try {
                 if ready!(listener.acceptor.poll_ready(task)).is_err() {
@@ -149,7 +162,7 @@ impl ActorFuture<Listener> for Serve {
                 ready!(self.turn.poll(task));
                 self.may_try = true;
             }
-            let Some(ticket) = ready!(self.tickets.poll_ticket(task)) else {
+            let Some(ticket) = ready!(self.tickets.poll_ticket(admission, task)) else {
                 return Poll::Ready(());
             };
             self.may_try = false;

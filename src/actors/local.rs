@@ -256,7 +256,7 @@ impl WorkerLocal {
     /// Has each session count what it moved, and tells it where its deadline has
     /// passed. A full mailbox is told again at the next tick.
     pub(crate) fn visit_sessions(&self) {
-        let limits = &self.share.settings.limits;
+        let times = self.share.settings.times();
         let draining = self.draining_places.borrow();
         let stamp = self.stamp();
         for (_, entry) in self.sessions.borrow().iter() {
@@ -265,8 +265,8 @@ impl WorkerLocal {
             let drains =
                 self.sessions_end.get() || !draining.is_empty() && draining.contains(&entry.place);
             entry.session.drains(drains, self.now());
-            let quiet = self.share.settings.quiet.filter(|_| drains);
-            if let Some(expired) = entry.session.clock().expired(self.now(), limits, quiet) {
+            let quiet = times.quiet.filter(|_| drains);
+            if let Some(expired) = entry.session.clock().expired(self.now(), &times.limits, quiet) {
                 entry.session.tell(EndSession(expired));
             }
         }

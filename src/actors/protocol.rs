@@ -2,6 +2,7 @@
 //!
 //! Commands are imperative, events are in the past tense.
 
+mod handover;
 mod operations;
 
 use std::net::SocketAddr;
@@ -9,11 +10,12 @@ use std::sync::Arc;
 
 use actix::{Addr, ArbiterHandle, Message};
 
+pub(crate) use handover::{NotOffered, OfferSockets, Offered, Retirement, WithdrawSockets};
 pub use operations::Sessions;
 pub(crate) use operations::{
-    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, DescribeStatus, EndpointSlice,
-    GroupConnections, ListChunks, ListEndpoints, ListenersClosed, Locked, NewPlan, NotOffered,
-    NotReplanned, OfferSockets, Offered, Replan, Retirement, Touch, WithdrawSockets,
+    AwaitClosed, Change, ChangeEndpoints, ChangeSettings, ChangeSlice, CountSources, CutSession,
+    DescribeStatus, EndpointSlice, GroupConnections, ListChunks, ListEndpoints, ListenersClosed,
+    Locked, LookAgain, NewPlan, NotReplanned, Replan, SettingsRefused, Touch,
 };
 
 use super::session::{Accepted, OwnSessions, Served};
@@ -24,8 +26,8 @@ use crate::net::datagram::DatagramRules;
 use crate::net::terminator::Terminator;
 use crate::spec::Endpoint;
 use crate::supervision::{
-    Charge, ChunkId, ErrorReport, Expired, Fault, FaultKind, Lease, Meter, Outcome, Place, Slot,
-    Verdict, WorkerId,
+    Charge, ChunkId, ErrorReport, Expired, Fault, Lease, Meter, Outcome, Place, Slot, Verdict,
+    WorkerId,
 };
 
 /// What all endpoints of a group share once the service runs.
@@ -230,31 +232,6 @@ pub(crate) struct SessionFailed {
     pub(crate) panic: Option<String>,
     /// What an embedder's own session says of it.
     pub(crate) error: Option<String>,
-}
-
-/// Event, Supervisor or service → ErrorLog: something to be logged that asks
-/// for no verdict. Travels through a bounded queue instead of a mailbox, so that
-/// it survives the error log's own death.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// A part of the tree crashed, and what is done about it.
-    PartCrashed(PartCrashed),
-    /// The addresses of these listeners left. Their sockets wait.
-    AddressesLost { fault: Fault, endpoints: Vec<Endpoint> },
-    /// These endpoints had failed, and listen.
-    EndpointsRecovered(Vec<Endpoint>),
-}
-
-/// A crash, for the log.
-#[derive(Debug)]
-pub(crate) struct PartCrashed {
-    /// `"listener"`, `"worker"`, `"chunk"`, …
-    pub(crate) part: &'static str,
-    /// Which one: an endpoint, a worker, a chunk.
-    pub(crate) name: String,
-    pub(crate) kind: FaultKind,
-    pub(crate) panic: String,
-    pub(crate) outlook: &'static str,
 }
 
 /// Question, service → ErrorLog: what was logged so far?

@@ -28,7 +28,7 @@ impl Watched {
     pub(super) fn new(bound: &Bound, local: &WorkerLocal) -> Result<Self, Fault> {
         match bound.protocol() {
             Protocol::Tcp => {
-                let options = local.share.settings.stream;
+                let options = local.share.settings.stream();
                 Acceptor::new(bound.clone(), options).map(Self::Tcp)
             }
             Protocol::Udp => DatagramSocket::new(bound.clone()).map(Self::Udp),

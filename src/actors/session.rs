@@ -30,11 +30,12 @@ use actix::dev::{ContextFut, ToEnvelope};
 use actix::{Actor, Addr, Context, Handler, Message};
 use tokio::net::TcpStream;
 
-use super::admission::Seat;
+use super::admission::{Admission, Seat};
 use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched_within};
 use crate::net::echo::{End, Pump};
+use crate::net::source_seats::SourceSeat;
 use crate::net::sys;
 use crate::spec::Endpoint;
 use crate::supervision::{EndReason, Expired, Fault, FaultKind, Meter, Place, SessionClock, Stamp};
@@ -62,7 +63,10 @@ pub(crate) type OwnSession = Session<Own>;
 
 /// What a session's actor, its task and its thread know of it.
 struct Shared {
+    peer: SocketAddr,
     clock: SessionClock,
+    /// Its place among the sessions of its source, where those are counted.
+    source: Cell<Option<SourceSeat>>,
     /// Something was sent that the actor has not seen.
     has_mail: Cell<bool>,
     /// What the actor was told and the task has not done.
@@ -82,6 +86,13 @@ struct Unmetered {
 }
 
 impl Shared {
+    /// Counts it among the sessions of its source, where those are counted and it is
+    /// not yet.
+    fn count_source(&self, admission: &Admission) {
+        let seat = self.source.take();
+        self.source.set(seat.or_else(|| admission.late_seat(self.peer.ip())));
+    }
+
     fn settle(&self, at: Stamp) {
         let Unmetered { read, written, run } = self.unmetered.take();
         self.meter.session_bytes(read, written, Stamp { run, ..at });
@@ -139,6 +150,11 @@ impl SessionHandle {
         self.shared.settle(at);
     }
 
+    /// Counts it among the sessions of its source.
+    pub(crate) fn count_source(&self, admission: &Admission) {
+        self.shared.count_source(admission);
+    }
+
     /// Says whether its service or its endpoint drains, to a session that listens
     /// to that. It begins to be quiet when it hears so.
     pub(crate) fn drains(&self, drains: bool, now: Instant) {
@@ -190,6 +206,8 @@ pub(crate) fn begin(
     let Served { endpoint, place, meter } = served;
     local.enter_session(place, peer, |key| {
         let shared = Rc::new(Shared {
+            peer,
+            source: Cell::default(),
             clock: SessionClock::new(local.now()),
             // An actor begins when it is polled for the first time.
             has_mail: Cell::new(true),
@@ -197,7 +215,7 @@ pub(crate) fn begin(
             meter,
             unmetered: Cell::default(),
         });
-        let books = Books::open(Rc::clone(local), key, (endpoint, Rc::clone(&shared)), peer, seat);
+        let books = Books::open(Rc::clone(local), key, (endpoint, Rc::clone(&shared)), seat);
         let mailbox = match &group.sessions {
             None => {
                 let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());

@@ -11,10 +11,10 @@ use actix::{Actor, AsyncContext, Context, Handler, MessageResult, SpawnHandle};
 
 use super::desk::Desk;
 use super::protocol::{
-    AddressesChanged, AttachThread, AwaitClosed, ChangeEndpoints, ChunkFailed, ChunkOpened,
-    DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten, ListChunks, ListEndpoints,
-    ListenerCrashed, ListenerFailed, ListenersClosed, OfferSockets, Replan, WithdrawSockets,
-    WorkerDrained, WorkerEnded, WorkerStarted,
+    AddressesChanged, AttachThread, AwaitClosed, ChangeEndpoints, ChangeSettings, ChunkFailed,
+    ChunkOpened, CountSources, DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten,
+    ListChunks, ListEndpoints, ListenerCrashed, ListenerFailed, ListenersClosed, OfferSockets,
+    Replan, WithdrawSockets, WorkerDrained, WorkerEnded, WorkerStarted,
 };
 
 /// The shortest time between two wake-ups of its own.
@@ -102,6 +102,7 @@ at_the_desk! {
     FailuresJudged => |desk, judged, now| desk.failures_judged(judged, now);
     ErrorLogReturned => |desk, ErrorLogReturned, now| desk.error_log_returned(now);
     AwaitClosed => |desk, wait, now| desk.await_closed(wait, now);
+    CountSources => |desk, CountSources { tell }, now| desk.count_sources(tell);
     ListenersClosed => |desk, closed, now| desk.listeners_closed(&closed.listeners);
     WorkerDrained => |desk, drained, now| desk.worker_drained(drained.worker);
     WithdrawSockets => |desk, WithdrawSockets, now| desk.withdraw();
@@ -130,5 +131,6 @@ asked_at_the_desk! {
     DescribeStatus => |desk, DescribeStatus, now| desk.status(now);
     ChangeEndpoints => |desk, order, now| desk.change(&order, now);
     Replan => |desk, order, now| desk.replan(order, now);
+    ChangeSettings => |desk, order, now| desk.set(&order);
     OfferSockets => |desk, OfferSockets { offer }, now| desk.offer(offer);
 }

@@ -79,7 +79,7 @@ impl UdpListener {
                 0 => {}
                 count => {
                     share.counters.datagrams_dropped(reason, count);
-                    share.first_drops.warn_once(reason);
+                    share.first_drops.warn_once(reason, &share.events);
                 }
             }
         }

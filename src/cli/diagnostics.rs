@@ -87,7 +87,7 @@ fn fault(fault: &Fault, color: bool) -> String {
         Origin::Workers => ("--workers ", false),
         Origin::Control => ("--control ", false),
         Origin::Admin => ("--admin ", false),
-        Origin::Spec | Origin::Environment(_) => ("", false),
+        Origin::Spec | Origin::Environment(_) | Origin::Given | Origin::Live => ("", false),
         _ => ("", true),
     };
     let (text, span) = typed(before, &fault.source, &fault.span);

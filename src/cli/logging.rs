@@ -3,31 +3,37 @@
 use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, fmt, reload};
 
 use super::journal::{self, Journal};
 use super::outlet::Outlet;
 use ipcow::config::{Log, LogFormat, LogLevel};
 
-/// Sends this program's log lines to `stderr`, or to the journal, which is
-/// returned then.
+/// This program's log.
+pub(crate) struct Logging {
+    pub(crate) level: Level,
+    /// Where lines go, if it is not stderr.
+    pub(crate) journal: Option<Journal>,
+}
+
+/// The level of the log, which may change.
+#[derive(Debug, Clone)]
+pub(crate) struct Level(reload::Handle<LevelFilter, Registry>);
+
+impl Level {
+    /// Lines of this level and of more severe ones from now on.
+    pub(crate) fn set(&self, level: LogLevel) {
+        // It fails where the log is gone.
+        let _ended = self.0.reload(filter(level));
+    }
+}
+
+/// Sends this program's log lines to `stderr`, or to the journal.
 ///
 /// # Errors
 /// That the journal is asked for and cannot be had.
-pub(crate) fn init(
-    log: &Log,
-    instance: &str,
-    stderr: Outlet,
-    colour: bool,
-) -> io::Result<Option<Journal>> {
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
+pub(crate) fn init(log: &Log, instance: &str, stderr: Outlet, colour: bool) -> io::Result<Logging> {
     let journal = match log.format {
         LogFormat::Journald => Some(Journal::open(instance)?),
         // A journal that is gone by now is no reason to serve nothing.
@@ -39,18 +45,29 @@ pub(crate) fn init(
         LogFormat::Pretty => true,
         LogFormat::Json | LogFormat::Journald => false,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(stderr);
+    let (level, handle) = reload::Layer::new(filter(log.level));
+    let (lines, log) = (fmt::layer().with_writer(stderr), Registry::default().with(level));
     let set = if let Some(journal) = &journal {
-        tracing_subscriber::registry().with(journal.clone()).with(level).try_init()
+        log.with(journal.clone()).try_init()
     } else if pretty {
-        lines.with_ansi(colour).with_target(false).finish().try_init()
+        log.with(lines.with_ansi(colour).with_target(false)).try_init()
     } else {
-        lines.json().flatten_event(true).finish().try_init()
+        log.with(lines.json().flatten_event(true)).try_init()
     };
     // Only one logger a process: the one that is there already is kept.
     drop(set);
     std::panic::set_hook(Box::new(log_panic));
-    Ok(journal)
+    Ok(Logging { level: Level(handle), journal })
+}
+
+const fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 /// A crash of a part is a log line like another, never a backtrace among them.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipcow::config;
 use ipcow::control::{Options, Reloader, Server};
 use ipcow::service::signals::Signals;
-use ipcow::service::{Event, Events, ServiceGone, ServiceHandle};
+use ipcow::service::{Event, Events, Occurrence, ServiceGone, ServiceHandle};
 use ipcow::supervision::Ready;
 use tokio::sync::Notify;
 use tokio::time::{interval, sleep};
@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
 
     /// Follows the service until it shall end by itself.
     async fn watch(&self, signals: &mut Signals) -> Result<Course, ServiceGone> {
-        let mut events = self.handle.events();
+        let mut events = self.handle.events_where(|event| matches!(event, Event::Recovered { .. }));
         let limit = self.args.duration;
         let ending = async move {
             match limit {
@@ -129,12 +129,12 @@ impl<'a> Run<'a> {
         self.screen.ready(&ready, &self.reachable);
         self.screen.manager.ready(&self.handle.snapshot());
         loop {
-            let event = tokio::select! {
+            let first = tokio::select! {
                 next = events.next() => next.ok_or(ServiceGone)?,
                 () = &mut ending => return Ok(Course::Ended),
                 () = self.until_ended(signals) => return Ok(Course::Ended),
             };
-            self.screen.events(&gather(event, &mut events, self.screen.json).await);
+            self.screen.events(&gather(first, &mut events, self.screen.json).await);
         }
     }
 
@@ -252,10 +252,10 @@ fn open_server(
 
 /// The event and those that follow it at once: many endpoints may recover
 /// together, and each piece of text has its place in a bounded queue.
-async fn gather(event: Event, following: &mut Events, json: bool) -> Vec<Event> {
+async fn gather(first: Occurrence, following: &mut Events, json: bool) -> Vec<Occurrence> {
     // A program wants each event now; a person wants one line of them.
     let (most, wait) = if json { (BATCH, Duration::ZERO) } else { (usize::MAX, GATHER) };
-    let mut events = vec![event];
+    let mut events = vec![first];
     let mut over = pin!(sleep(wait));
     while events.len() < most {
         tokio::select! {

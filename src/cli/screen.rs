@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use ipcow::service::signals::Signal;
-use ipcow::service::{Event, ServiceGone, Snapshot, StartError, Summary};
+use ipcow::service::{Event, Occurrence, ServiceGone, Snapshot, StartError, Summary};
 use ipcow::supervision::Ready;
 
 use super::args::ServeArgs;
@@ -110,11 +110,12 @@ impl Screen {
         });
     }
 
-    pub(super) fn events(&self, events: &[Event]) {
-        let recovered = events.iter().filter_map(|event| match event {
-            Event::Recovered(endpoint) => Some(*endpoint),
+    pub(super) fn events(&self, events: &[Occurrence]) {
+        let recovered = events.iter().filter_map(|occurrence| match &occurrence.event {
+            Event::Recovered { endpoints } => Some(endpoints.iter()),
             _ => None,
         });
+        let recovered = recovered.flatten();
         self.stdout.send(if self.json {
             recovered.map(|endpoint| json::recovered(&self.instance, endpoint)).collect()
         } else {

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::activation::{self, Activation};
 use super::args::ServeArgs;
 use super::doors::Doors;
+use super::logging::Logging;
 use super::run::{Early, Run};
 use super::screen::{Asked, Screen};
 use super::service_manager::ServiceManager;
@@ -64,10 +65,12 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
         Err(error) => return exit::fail(&error),
     };
     let stderr = screen.stderr.clone();
-    let journal = match logging::init(&loaded.config.log, &args.name, stderr, color) {
-        Ok(journal) => journal,
-        Err(error) => return exit::no_journal(&error),
-    };
+    let Logging { level, journal } =
+        match logging::init(&loaded.config.log, &args.name, stderr, color) {
+            Ok(logging) => logging,
+            Err(error) => return exit::no_journal(&error),
+        };
+    let builder = builder.on_log_level(move |now| level.set(now));
     report::log_confinement(&confined);
     screen.manager.log();
     Activation::log_unfit(&unfit);

@@ -170,7 +170,7 @@ fn unknown_variable(document: &Document, name: &str) -> Fault {
     }
 }
 
-fn unknown_path(document: &Document, path: &str, span: Range<usize>) -> Fault {
+pub(super) fn unknown_path(document: &Document, path: &str, span: Range<usize>) -> Fault {
     let (section, name) = path.split_once('.').unwrap_or(("", path));
     if section == LISTEN || path == LISTEN {
         return document
@@ -187,7 +187,7 @@ fn unknown_path(document: &Document, path: &str, span: Range<usize>) -> Fault {
 }
 
 /// Reads a value without a file's quotes: TOML if it is, else text.
-fn read_text(
+pub(super) fn read_text(
     place: &Place<'_>,
     key: &'static Key,
     text: &str,

@@ -3,6 +3,8 @@
 //! What `config show` prints: sections, keys, values, where each came from.
 //! Loading what this writes gives the same configuration. Never prints.
 
+use std::fmt;
+
 use ::config::{Map, Value, ValueKind};
 use serde::Serialize;
 
@@ -62,6 +64,13 @@ impl FromIterator<String> for EffectiveValue {
     }
 }
 
+/// As TOML, on one line.
+impl fmt::Display for EffectiveValue {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&on_one_line(self))
+    }
+}
+
 impl EffectiveKey {
     /// The value as TOML, always on one line.
     #[must_use]
@@ -117,21 +126,21 @@ fn keys(section: &str, values: &Map<String, Value>) -> Vec<EffectiveKey> {
     ours.filter_map(|key| {
         let value = values.get(key.name)?;
         let origin = value.origin().unwrap_or("built-in").to_owned();
-        Some(EffectiveKey { name: key.name, value: effective_value(value), origin })
+        Some(EffectiveKey { name: key.name, value: effective_value(&value.kind), origin })
     })
     .collect()
 }
 
 /// Values of layers are flags, numbers, strings and lists of strings.
-fn effective_value(value: &Value) -> EffectiveValue {
-    match &value.kind {
+pub(super) fn effective_value(value: &ValueKind) -> EffectiveValue {
+    match value {
         ValueKind::Boolean(flag) => EffectiveValue::Flag(*flag),
         ValueKind::U64(number) => {
             EffectiveValue::Number(i64::try_from(*number).unwrap_or(i64::MAX))
         }
         ValueKind::Float(number) => EffectiveValue::Fraction(*number),
         ValueKind::Array(values) => {
-            EffectiveValue::List(values.iter().map(effective_value).collect())
+            EffectiveValue::List(values.iter().map(|value| effective_value(&value.kind)).collect())
         }
         other => EffectiveValue::Text(other.to_string()),
     }

@@ -38,6 +38,10 @@ pub enum Origin {
     Control,
     /// A `--admin ADDR` argument.
     Admin,
+    /// What a running service was given.
+    Given,
+    /// What an operator sets while it runs.
+    Live,
 }
 
 impl Origin {
@@ -45,7 +49,9 @@ impl Origin {
     #[must_use]
     pub const fn is_argument(&self) -> bool {
         match self {
-            Self::BuiltIn | Self::File(_) | Self::Environment(_) => false,
+            Self::BuiltIn | Self::File(_) | Self::Environment(_) | Self::Given | Self::Live => {
+                false
+            }
             Self::Set | Self::Spec | Self::Exclude => true,
             Self::Workers | Self::Control | Self::Admin => true,
         }
@@ -64,6 +70,8 @@ impl fmt::Display for Origin {
             Self::Workers => out.write_str("--workers"),
             Self::Control => out.write_str("--control"),
             Self::Admin => out.write_str("--admin"),
+            Self::Given => out.write_str("the configuration"),
+            Self::Live => out.write_str("set live"),
         }
     }
 }
@@ -171,6 +179,8 @@ impl fmt::Display for Fault {
             (origin, _) if origin.is_argument() => {
                 write!(out, "{} {}: {}", self.origin, quoted(&self.source), self.message)?;
             }
+            // Nobody typed a document: the message names the key.
+            (Origin::Live | Origin::Given, _) => out.write_str(&self.message)?,
             _ => write!(out, "{}: {}", self.origin, self.message)?,
         }
         match &self.help {

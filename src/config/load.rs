@@ -121,7 +121,7 @@ fn load_texts(
     }
 }
 
-fn merge(layers: Vec<Layer>) -> Result<::config::Config, ::config::ConfigError> {
+pub(super) fn merge(layers: Vec<Layer>) -> Result<::config::Config, ::config::ConfigError> {
     let builder = ::config::Config::builder();
     layers.into_iter().fold(builder, |builder, layer| builder.add_source(layer)).build()
 }
@@ -134,7 +134,7 @@ fn no_group(document: &Document) -> Fault {
 }
 
 /// Where the effective value of each key was written.
-type Places = BTreeMap<String, Setting>;
+pub(super) type Places = BTreeMap<String, Setting>;
 
 /// Whoever opens the admin address to others says so, whatever layers say it.
 fn remote_admin(places: &Places, faults: &mut Faults) {
@@ -162,7 +162,7 @@ fn remote_admin(places: &Places, faults: &mut Faults) {
 }
 
 /// The longest delay is no shorter than the first.
-fn backoffs(places: &Places, faults: &mut Faults) {
+pub(super) fn backoffs(places: &Places, faults: &mut Faults) {
     const INITIAL: &str = "retry.initial_backoff_ms";
     const MAX: &str = "retry.max_backoff_ms";
     let (Some(initial), Some(max)) = (places.get(INITIAL), places.get(MAX)) else { return };
@@ -171,7 +171,8 @@ fn backoffs(places: &Places, faults: &mut Faults) {
         return;
     }
     // The fault is shown at the one that somebody wrote.
-    let place = if max.document.origin == Origin::BuiltIn { initial } else { max };
+    let given = matches!(max.document.origin, Origin::BuiltIn | Origin::Given);
+    let place = if given { initial } else { max };
     faults.push(&place.document.origin, || {
         let message = format!(
             "`{MAX}` must be at least `{INITIAL}`, found {most} ({}) and {least} ({})",

@@ -11,6 +11,7 @@ mod fault;
 mod group_table;
 mod groups;
 mod layer;
+mod live;
 mod load;
 mod model;
 mod nearest;
@@ -26,6 +27,8 @@ mod tests;
 
 pub use effective::{EffectiveKey, EffectiveTable, EffectiveValue};
 pub use fault::{ConfigErrors, Fault, MAX_FAULTS, Origin};
+pub(crate) use live::{Followed, LiveConfig, NotSet};
+pub use live::{KeptSetting, SettingChange};
 pub use load::{BUILT_IN, Inputs, LoadedConfig, load, load_str};
 pub use model::*;
 pub use sources::{MAX_FILE_BYTES, environment};

@@ -348,24 +348,22 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// The sections whose values differ in `new` and that a running service
-    /// does not take over: it has to be started again for them.
+    /// The sections and keys whose values differ in `new` and that a running
+    /// service does not take over: it has to be started again for them.
     #[must_use]
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let differs = [
             ("threads", self.threads != new.threads),
             ("chunks", self.chunks != new.chunks),
-            ("retry", self.retry != new.retry),
-            ("supervision", self.supervision != new.supervision),
             ("coverage.wait_secs", self.coverage.wait != new.coverage.wait),
-            ("session", self.session != new.session),
-            ("limits", self.limits != new.limits),
-            ("udp", self.udp != new.udp),
-            ("shutdown", self.shutdown != new.shutdown),
+            (
+                "udp.receive_buffer_bytes",
+                self.udp.receive_buffer_bytes != new.udp.receive_buffer_bytes,
+            ),
             ("process", self.process != new.process),
             ("control", self.control != new.control),
             ("admin", self.admin != new.admin),
-            ("log", self.log != new.log),
+            ("log.format", self.log.format != new.log.format),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

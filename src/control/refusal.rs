@@ -10,6 +10,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use super::reload::ReloadError;
+use crate::config::ConfigErrors;
 use crate::plan::endpoints::PlanError;
 use crate::service::OperationError;
 use crate::spec::SpecError;
@@ -74,6 +75,14 @@ impl Refusal {
         Self::new(400, code, format!("`{text}`: {}", error.message), hint)
     }
 
+    /// Settings that are not taken: what is wrong with each, and how to mend the first.
+    fn of_settings(code: &'static str, errors: &ConfigErrors) -> Self {
+        let messages: Vec<_> = errors.faults().iter().map(|fault| fault.message.as_str()).collect();
+        let hint = errors.faults().iter().find_map(|fault| fault.help.as_deref());
+        let hint = hint.unwrap_or("GET /api/v1/settings shows which there are; nothing changed");
+        Self::new(422, code, messages.join("\n"), hint)
+    }
+
     /// The methods that are allowed instead, as the header wants them.
     pub(super) fn allowing(mut self, methods: impl Into<String>) -> Self {
         self.allow = Some(methods.into());
@@ -111,6 +120,8 @@ impl From<OperationError> for Refusal {
                 message,
                 format!("name one of {known}, or leave `group` out"),
             ),
+            OperationError::BadSetting(errors) => Self::of_settings("bad_setting", &errors),
+            OperationError::NeedsRestart(errors) => Self::of_settings("needs_restart", &errors),
             OperationError::Draining => {
                 Self::new(409, "draining", message, "start the service again to change anything")
             }

@@ -51,6 +51,11 @@ impl Acceptor {
         self.socket.bound()
     }
 
+    /// Connections that are taken from now on get these options.
+    pub(crate) fn set_options(&self, options: StreamOptions) {
+        self.hand_down.change(options, self.bound());
+    }
+
     /// Waits until a connection may be there, without taking it.
     ///
     /// # Errors

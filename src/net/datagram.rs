@@ -16,12 +16,13 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::bind::Bound;
+use super::datagram_limits::DatagramLimits;
 use super::source_guard::SourceGuard;
 use super::source_rules::{SourceRules, Standing};
 use super::sys::batch::{BATCH, Batch};
 use super::sys::{self, Watched};
 use crate::config::Mode;
-use crate::supervision::{DropReason, SourceLimits};
+use crate::supervision::DropReason;
 use message::Arrival;
 use replies::Replies;
 
@@ -49,14 +50,12 @@ impl Default for DatagramPool {
 pub(crate) struct DatagramRules {
     /// Echo or discard.
     pub(crate) mode: Mode,
-    /// Longest datagram that is answered, 0 to 65,507 bytes.
-    pub(crate) max_datagram_bytes: u16,
     /// Whom its group serves.
     pub(crate) sources: SourceRules,
     /// Whom it never answers.
     pub(crate) guard: SourceGuard,
-    /// Whom it answers no more; shared by all groups.
-    pub(crate) limits: Arc<SourceLimits>,
+    /// What it answers no more; shared by all groups.
+    pub(crate) limits: Arc<DatagramLimits>,
 }
 
 /// What a UDP socket did; it is added to.
@@ -239,15 +238,15 @@ fn refusal(
         return Some(reason);
     }
     let payload = batch.payload(arrival.place);
-    let most = usize::from(rules.max_datagram_bytes);
-    if arrival.length > most || arrival.length > payload.len() {
+    if arrival.length > rules.limits.longest() || arrival.length > payload.len() {
         return Some(DropReason::Oversize);
     }
-    if !rules.limits.judges(arrival.source) {
+    let sources = &rules.limits.sources;
+    if !sources.judges(arrival.source) {
         return None;
     }
     let now = *clock.get_or_insert_with(Instant::now);
-    rules.limits.refuses(arrival.source, payload, now)
+    sources.refuses(arrival.source, payload, now)
 }
 
 /// True for what a receive reports about an earlier answer: an interruption, or

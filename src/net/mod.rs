@@ -8,10 +8,12 @@
 pub(crate) mod accept;
 pub(crate) mod bind;
 pub(crate) mod datagram;
+pub(crate) mod datagram_limits;
 pub(crate) mod echo;
 pub(crate) mod given;
 pub(crate) mod host;
 mod low_port;
+pub(crate) mod refused_ports;
 pub(crate) mod routes;
 pub(crate) mod source_guard;
 pub(crate) mod source_rules;

@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use super::refused_ports::RefusedPorts;
 use super::source_rules::Standing;
 use crate::supervision::DropReason;
 
@@ -15,20 +17,19 @@ pub(crate) type OwnEndpoints = Box<dyn Fn(SocketAddr) -> bool + Send + Sync>;
 
 /// Decides whom UDP listeners may answer; shared by those of a group.
 pub(crate) struct SourceGuard {
-    /// Sorted, neither overlapping nor touching.
-    refused: Box<[(u16, u16)]>,
+    refused: Arc<RefusedPorts>,
     own: OwnEndpoints,
 }
 
 impl SourceGuard {
-    /// Refuses the given source ports (inclusive ranges, in any order) and
-    /// every source that `own` knows.
+    /// Refuses the given source ports, as they are at each moment, and every
+    /// source that `own` knows.
     ///
     /// `own` is asked about each datagram that nothing else refuses, with a
     /// plain IPv4 address where IPv6 maps one; it knows that a wildcard
     /// endpoint covers every address of the machine.
-    pub(crate) fn new(refused: &[(u16, u16)], own: OwnEndpoints) -> Self {
-        Self { refused: merge(refused), own }
+    pub(crate) fn new(refused: Arc<RefusedPorts>, own: OwnEndpoints) -> Self {
+        Self { refused, own }
     }
 
     /// Why a datagram from `source` to `dialled` gets no answer; `None` = it may.
@@ -53,16 +54,11 @@ impl SourceGuard {
         if by_address.is_some() {
             return by_address;
         }
-        let by_port = standing != Standing::Trusted && self.refuses_port(source.port());
+        let by_port = standing != Standing::Trusted && self.refused.contains(source.port());
         if by_port || source.port() == 0 {
             return Some(DropReason::SourcePort);
         }
         (source == dialled || (self.own)(source)).then_some(DropReason::OwnEndpoint)
-    }
-
-    fn refuses_port(&self, port: u16) -> bool {
-        let after = self.refused.partition_point(|(first, _)| *first <= port);
-        after > 0 && port <= self.refused[after - 1].1
     }
 }
 
@@ -70,22 +66,6 @@ impl fmt::Debug for SourceGuard {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("SourceGuard").field("refused", &self.refused).finish_non_exhaustive()
     }
-}
-
-/// Sorts ranges and joins those that overlap or touch.
-fn merge(ranges: &[(u16, u16)]) -> Box<[(u16, u16)]> {
-    let mut sorted: Vec<_> = ranges.iter().copied().filter(|(first, last)| first <= last).collect();
-    sorted.sort_unstable();
-    let mut merged: Vec<(u16, u16)> = Vec::with_capacity(sorted.len());
-    for (first, last) in sorted {
-        match merged.last_mut() {
-            Some(previous) if first <= previous.1.saturating_add(1) => {
-                previous.1 = previous.1.max(last);
-            }
-            _ => merged.push((first, last)),
-        }
-    }
-    merged.into_boxed_slice()
 }
 
 /// Sources that nobody sends from, or that stand for many.
@@ -119,6 +99,10 @@ mod tests {
 
     const DEFAULT: [(u16, u16); 2] = [(0, 1023), (2049, 2049)];
 
+    fn guard(refused: &[(u16, u16)], own: OwnEndpoints) -> SourceGuard {
+        SourceGuard::new(Arc::new(RefusedPorts::new(refused)), own)
+    }
+
     fn address(text: &str) -> SocketAddr {
         text.parse().expect("an address")
     }
@@ -126,7 +110,7 @@ mod tests {
     /// The verdict of a guard with default ports that owns 192.0.2.1:7000.
     fn verdict(source: &str, dialled: &str) -> Option<DropReason> {
         let own = address("192.0.2.1:7000");
-        let guard = SourceGuard::new(&DEFAULT, Box::new(move |source| source == own));
+        let guard = guard(&DEFAULT, Box::new(move |source| source == own));
         guard.refuses(address(source), address(dialled), Standing::Admitted)
     }
 
@@ -151,7 +135,7 @@ mod tests {
 
     #[test]
     fn port_zero_is_never_answered_even_when_no_port_is_refused() {
-        let guard = SourceGuard::new(&[], Box::new(|_| false));
+        let guard = guard(&[], Box::new(|_| false));
         let dialled = address("192.0.2.1:7000");
         for standing in [Standing::Admitted, Standing::Trusted] {
             let verdict = |source| guard.refuses(address(source), dialled, standing);
@@ -163,7 +147,7 @@ mod tests {
     #[test]
     fn a_trusted_source_may_send_from_any_port_and_be_nothing_else_that_is_refused() {
         let own = address("192.0.2.1:53");
-        let guard = SourceGuard::new(&DEFAULT, Box::new(move |source| source == own));
+        let guard = guard(&DEFAULT, Box::new(move |source| source == own));
         let verdict = |source, standing| guard.refuses(address(source), own, standing);
         assert_eq!(verdict("192.0.2.9:53", Standing::Trusted), None);
         assert_eq!(verdict("192.0.2.9:53", Standing::Denied), Some(DropReason::Source));
@@ -173,16 +157,6 @@ mod tests {
             ("127.0.0.1:40000", DropReason::LoopbackSource),
         ] {
             assert_eq!(verdict(source, Standing::Trusted), Some(reason), "{source}");
-        }
-    }
-
-    #[test]
-    fn refused_ranges_may_overlap_and_come_in_any_order() {
-        let ranges = [(50, 60), (10, 20), (15, 30), (31, 40), (60, 60), (65535, 65535), (9, 8)];
-        let guard = SourceGuard::new(&ranges, Box::new(|_| false));
-        for port in 1..=u16::MAX {
-            let expected = ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
-            assert_eq!(guard.refuses_port(port), expected, "{port}");
         }
     }
 

@@ -74,7 +74,7 @@ type Bucket = Vec<Arc<Entry>>;
 /// The sources that have sessions, at most one entry a session.
 #[derive(Debug)]
 pub(crate) struct SourceSeats {
-    limit: u32,
+    limit: AtomicU32,
     hasher: RandomState,
     /// A power of two.
     buckets: Box<[ArcSwap<Bucket>]>,
@@ -87,17 +87,32 @@ impl SourceSeats {
         let count = sessions.clamp(MIN_BUCKETS, MAX_BUCKETS).next_power_of_two();
         let empty = Arc::new(Bucket::new());
         let buckets = (0..count).map(|_| ArcSwap::from(Arc::clone(&empty))).collect();
-        Self { limit: limit.max(1), hasher: RandomState::new(), buckets }
+        Self { limit: AtomicU32::new(limit.max(1)), hasher: RandomState::new(), buckets }
+    }
+
+    /// At most `limit` (at least 1) sessions a source from now on. Whoever has more
+    /// keeps them.
+    pub(crate) fn limit(&self, limit: u32) {
+        self.limit.store(limit.max(1), Ordering::Relaxed);
     }
 
     /// A seat for one more session of `ip`; `None` when it has as many as it may.
     pub(crate) fn take(self: &Arc<Self>, ip: IpAddr) -> Option<SourceSeat> {
+        self.take_of(ip, self.limit.load(Ordering::Relaxed))
+    }
+
+    /// The seat of a session of `ip` that there is already, whatever the limit.
+    pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<SourceSeat> {
+        self.take_of(ip, u32::MAX)
+    }
+
+    fn take_of(self: &Arc<Self>, ip: IpAddr, limit: u32) -> Option<SourceSeat> {
         let source = Source::of(ip);
         let bucket = self.bucket(source);
         loop {
             let seen = bucket.load();
             if let Some(entry) = seen.iter().find(|entry| entry.source == source) {
-                match entry.take(self.limit) {
+                match entry.take(limit) {
                     Taken::Full => return None,
                     Taken::Seat => return Some(self.seat(entry)),
                     Taken::Left => {}

@@ -34,7 +34,17 @@ impl StreamOptions {
     /// answered ends the connection: twice `keepalive` after its last sign.
     pub(crate) fn new(keepalive: Option<Duration>) -> Self {
         let seconds = keepalive.map_or(0, |idle| idle.as_secs());
-        Self { keepalive_secs: u16::try_from(seconds).unwrap_or(u16::MAX) }
+        Self::of_seconds(u16::try_from(seconds).unwrap_or(u16::MAX))
+    }
+
+    /// The same for a number of seconds; 0 = without probes.
+    pub(crate) const fn of_seconds(keepalive_secs: u16) -> Self {
+        Self { keepalive_secs }
+    }
+
+    /// Silence before the first probe; 0 = no probes.
+    pub(crate) const fn keepalive_secs(self) -> u16 {
+        self.keepalive_secs
     }
 
     /// Sets them on a connection, or on a socket that listens.
@@ -50,21 +60,29 @@ impl StreamOptions {
                 .with_interval(seconds((self.keepalive_secs / 4).max(1)))
                 .with_retries(PROBES);
             socket.set_tcp_keepalive(&keepalive)?;
+        } else {
+            // Its listener may have had it on.
+            socket.set_keepalive(false)?;
         }
-        // The last, because `has_inherited` takes it for all of them.
         socket.set_tcp_nodelay(true)
     }
 }
 
-/// Whether a connection that nobody touched got options from its listener.
-fn has_inherited(connection: &impl AsFd) -> bool {
-    SockRef::from(connection).tcp_nodelay().unwrap_or(false)
+/// Whether a connection that nobody touched got these options from its listener.
+fn has_inherited(connection: &impl AsFd, options: StreamOptions) -> bool {
+    let socket = SockRef::from(connection);
+    let probes = || {
+        let seconds = u64::from(options.keepalive_secs);
+        socket.keepalive().is_ok_and(|on| on == (seconds > 0))
+            && (seconds == 0 || socket.tcp_keepalive_time().is_ok_and(|it| it.as_secs() == seconds))
+    };
+    socket.tcp_nodelay().unwrap_or(false) && probes()
 }
 
 /// Which of a listener's connections have their options already.
 #[derive(Debug)]
 pub(super) struct HandDown {
-    options: StreamOptions,
+    options: Cell<StreamOptions>,
     stage: Cell<Stage>,
 }
 
@@ -80,27 +98,42 @@ enum Stage {
 
 impl HandDown {
     pub(super) const fn new(options: StreamOptions) -> Self {
-        Self { options, stage: Cell::new(Stage::OneByOne(0)) }
+        Self { options: Cell::new(options), stage: Cell::new(Stage::OneByOne(0)) }
+    }
+
+    /// Connections that are accepted from now on get other options.
+    pub(super) fn change(&self, options: StreamOptions, listener: &impl AsFd) {
+        if self.options.replace(options) == options {
+            return;
+        }
+        if let Stage::HandedDown | Stage::Inherited = self.stage.get() {
+            // Those that wait in the backlog have the old ones.
+            self.stage.set(match options.set(listener) {
+                Ok(()) => Stage::HandedDown,
+                Err(_) => Stage::OneByOne(ONE_BY_ONE),
+            });
+        }
     }
 
     /// Sees to the options of a connection that `listener` gave.
     ///
     /// Options that the kernel refuses belong to a peer that has gone already.
     pub(super) fn given(&self, listener: &impl AsFd, connection: &impl AsFd) {
+        let options = self.options.get();
         match self.stage.get() {
             Stage::Inherited => return,
-            Stage::HandedDown if has_inherited(connection) => {
+            Stage::HandedDown if has_inherited(connection, options) => {
                 return self.stage.set(Stage::Inherited);
             }
             Stage::HandedDown => {}
             Stage::OneByOne(ONE_BY_ONE) => {
-                if self.options.set(listener).is_ok() {
+                if options.set(listener).is_ok() {
                     self.stage.set(Stage::HandedDown);
                 }
             }
             Stage::OneByOne(given) => self.stage.set(Stage::OneByOne(given + 1)),
         }
-        let _gone = self.options.set(connection);
+        let _gone = options.set(connection);
     }
 }
 

@@ -1,14 +1,15 @@
 //! From a configuration to a running service.
 
 use std::io;
+use std::sync::Arc;
 
 use super::adoption::{Adoption, Given};
 use super::handle::ServiceHandle;
 use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
-use crate::actors::handlers::Handlers;
+use crate::actors::handlers::{Handlers, LevelHook};
 use crate::actors::session::{SessionHandler, erase};
-use crate::config::{Config, Group};
+use crate::config::{Config, Group, LogLevel};
 use crate::net::given::GivenSocket;
 use crate::net::host;
 use crate::plan::demand::Demand;
@@ -199,6 +200,15 @@ impl ServiceBuilder {
     #[must_use]
     pub const fn force(mut self, force: bool) -> Self {
         self.force = force;
+        self
+    }
+
+    /// Calls this where `log.level` changes while the service runs, by
+    /// [`ServiceHandle::set`] or [`ServiceHandle::reload`]. A service has no log of its
+    /// own: without this, the key cannot be set live.
+    #[must_use]
+    pub fn on_log_level(mut self, hook: impl Fn(LogLevel) + Send + Sync + 'static) -> Self {
+        self.handlers.log_level = LevelHook(Some(Arc::new(hook)));
         self
     }
 

@@ -14,7 +14,7 @@ use super::handle::ServiceHandle;
 use super::operations::OperationError;
 use crate::actors::protocol::{AwaitClosed, Change, ChangeEndpoints, Sessions};
 use crate::spec::Selector;
-use crate::supervision::Place;
+use crate::supervision::{Event, Place};
 
 /// How endpoints are suspended. The default keeps sessions and lasts until
 /// [`ServiceHandle::resume`].
@@ -129,6 +129,12 @@ impl ServiceHandle {
         if done.matched == 0 {
             return Err(OperationError::NothingMatches { selector: selector.to_string() });
         }
+        self.shared.events.tell(Event::OrderDone {
+            order: order.change.into(),
+            select: selector.to_string(),
+            matched: done.matched,
+            changed: done.changed,
+        });
         done.closing = self.closed(closing).await?;
         Ok(done)
     }

@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Handler, Message};
@@ -18,16 +20,15 @@ use super::addresses::Addresses;
 use super::joins::Joins;
 use crate::actors::desk::Desk;
 use crate::actors::error_log::{Book, ErrorLog};
+use crate::actors::event_hub::EventHub;
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{
-    ActorEnded, AddressesChanged, AttachThread, ErrorLogReturned, Notice, PartCrashed,
-    ReportErrors, Retirement, WithdrawSockets,
+    ActorEnded, AddressesChanged, AttachThread, ErrorLogReturned, ReportErrors, Retirement,
+    WithdrawSockets,
 };
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
-use crate::supervision::{
-    Charge, DrainReport, ErrorReport, FaultKind, Place, RestartPolicy, Restarts, WorkerId,
-};
+use crate::supervision::{Charge, DrainReport, ErrorReport, Event, Place, Restarts, WorkerId};
 
 /// Pause before a thread that the system refused is asked for again, and the
 /// longest one before a Supervisor or ErrorLog that keeps dying comes back.
@@ -58,12 +59,14 @@ pub(super) struct Charges {
     pub(super) book: Rc<RefCell<Book>>,
     pub(super) supervisor: (LinkTarget<Supervisor>, Link<Supervisor>),
     pub(super) error_log: (LinkTarget<ErrorLog>, Link<ErrorLog>),
-    pub(super) notices: mpsc::Sender<Notice>,
+    pub(super) notices: mpsc::Sender<Event>,
+    /// What did not fit into a queue to the error log.
+    pub(super) dropped: Arc<AtomicU64>,
+    pub(super) events: Arc<EventHub>,
     /// Workers and listeners that have ended.
     pub(super) ends: mpsc::UnboundedReceiver<ActorEnded>,
     /// Workers whose threads have ended.
     pub(super) replace: mpsc::UnboundedReceiver<WorkerId>,
-    pub(super) policy: RestartPolicy,
     pub(super) workers: usize,
 }
 
@@ -281,8 +284,9 @@ impl Guardian {
 
     /// It comes back, however often it dies: without it nothing is supervised.
     fn role_ended(&mut self, role: Role, ended: Ended) {
+        let policy = self.charges.desk.borrow().restart_policy();
         let crashes = &mut self.crashes[role as usize];
-        let charge = crashes.charge(&self.charges.policy, Instant::now(), fastrand::f64());
+        let charge = crashes.charge(&policy, Instant::now(), fastrand::f64());
         let after = match charge {
             Charge::Restart { after } => after.min(AGAIN),
             Charge::Exhausted { .. } => {
@@ -294,14 +298,15 @@ impl Guardian {
             Ended::Stopped => "it stopped".to_owned(),
             Ended::Panicked(message) => message,
         };
-        let (part, kind) = match role {
-            Role::Supervisor => ("supervisor", FaultKind::SupervisorPanic),
-            Role::ErrorLog => ("error log", FaultKind::ErrorLogPanic),
-        };
         self.later(after, Task::Start(role));
-        let crashed =
-            PartCrashed { part, name: part.to_owned(), kind, panic, outlook: "restarting" };
-        let _full = self.charges.notices.try_send(Notice::PartCrashed(crashed));
+        let event = match role {
+            Role::Supervisor => Event::SupervisorCrashed { panic },
+            Role::ErrorLog => Event::ErrorLogCrashed { panic },
+        };
+        if self.charges.notices.try_send(event.clone()).is_err() {
+            self.charges.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.charges.events.tell(event);
     }
 
     fn later(&self, after: Duration, task: Task) {

@@ -22,10 +22,10 @@ use crate::actors::protocol::SessionAccepted;
 use crate::actors::roster::Roster;
 use crate::actors::share::{FirstDrops, SessionSettings};
 use crate::actors::supervisor::Supervisor;
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::plan::endpoints::PlanEndpoints;
 use crate::supervision::{
-    Board, ChunkCounts, EndpointCounts, Load, Phase, Ready, RestartCounters, RestartCounts,
+    Board, ChunkCounts, EndpointCounts, Event, Load, Phase, Ready, RestartCounters, RestartCounts,
     SessionGauge, Totals, WorkerCounters,
 };
 
@@ -51,6 +51,8 @@ pub struct Snapshot {
     /// Reports that were refused because they came too late: of a lease or a
     /// Worker that was replaced meanwhile. Harmless.
     pub late_reports: u64,
+    /// Events that slow readers have lost, all together ([`Events::lost`]).
+    pub events_lost: u64,
     /// Failures of sessions that did not fit into the error log's queue.
     pub errors_dropped: u64,
     /// Parts of the tree that came back after a crash.
@@ -114,8 +116,6 @@ pub(super) struct Shared {
     pub(super) started: Instant,
     /// Counts the marks of an operator.
     pub(super) run: Arc<AtomicU64>,
-    /// As the service was started.
-    pub(super) config: Arc<Config>,
     /// What an embedder brought along.
     pub(super) handlers: Arc<Handlers>,
     /// The first number of the next ports of the kernel's choice that are added.
@@ -131,6 +131,8 @@ pub struct ServiceHandle {
     pub(super) error_log: Link<ErrorLog>,
     /// What is served now.
     pub(super) layout: watch::Receiver<PlanEndpoints>,
+    /// The configuration in force.
+    pub(super) settings: watch::Receiver<LiveConfig>,
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) ready: watch::Receiver<Option<Ready>>,
     pub(super) summary: watch::Receiver<Option<Summary>>,
@@ -165,6 +167,7 @@ impl ServiceHandle {
             peak_sessions: self.shared.gauge.peak(),
             hung_workers: self.shared.board.hung(),
             late_reports: self.shared.board.late(),
+            events_lost: self.shared.events.lost(),
             errors_dropped: self.shared.unlogged.load(Ordering::Relaxed),
             restarts: self.shared.restarts.read(),
             required: self.shared.board.required(),
@@ -180,12 +183,19 @@ impl ServiceHandle {
         self.shared.roster.loads(Instant::now()).collect()
     }
 
-    /// Subscribes to what happens from now on. A reader that is late by more
-    /// events than the plan had endpoints at the start (and by more than 1,024)
-    /// loses the newest, and [`Events::lost`] counts them: nobody waits for it.
+    /// Subscribes to everything that happens from now on. A reader that is late by
+    /// more than 1,024 events loses the newest, and [`Events::lost`] counts them:
+    /// nobody waits for it.
     #[must_use]
     pub fn events(&self) -> Events {
-        self.shared.events.subscribe()
+        self.events_where(|_event| true)
+    }
+
+    /// Subscribes to the events that `wants` is true of. It is called on the
+    /// service's own threads for every event: it must be quick, and not panic.
+    #[must_use]
+    pub fn events_where(&self, wants: fn(&Event) -> bool) -> Events {
+        self.shared.events.subscribe(wants)
     }
 
     /// Drains: accepts nothing new, lets sessions end within

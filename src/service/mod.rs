@@ -20,6 +20,7 @@ mod own_ports;
 mod pages;
 mod present_plan;
 mod replanning;
+mod settings;
 mod system;
 mod tree;
 
@@ -36,7 +37,6 @@ pub use operations::{ListOptions, OperationError};
 pub use pages::Pages;
 pub use summary::Summary;
 
-pub use crate::actors::desk::Event;
 pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
@@ -45,3 +45,4 @@ pub use crate::actors::session::{
     Busy, Outcome, SessionContext, SessionHandler, SessionStream, session_actors,
 };
 pub use crate::net::given::{GivenSocket, Unfit};
+pub use crate::supervision::{Event, Occurrence};

@@ -16,12 +16,14 @@ use super::pages::Pages;
 use crate::actors::protocol::{
     DescribeStatus, GroupConnections, ListChunks, ListEndpoints, Locked, ReportErrors, Touch,
 };
+use crate::config::ConfigErrors;
 use crate::net::host;
 use crate::plan::endpoints::PlanError;
 use crate::plan::facts::{BoundSocket, Holder};
 use crate::spec::{Endpoint, Selection, Selector, SpecError, Zone};
 use crate::supervision::{
-    ChunkInfo, EndpointState, ErrorGroup, ErrorReport, FaultKind, Listing, Status, group_failures,
+    ChunkInfo, EndpointState, ErrorGroup, ErrorReport, Event, FaultKind, Listing, Status,
+    group_failures,
 };
 
 /// Why a running service did not do what it was asked. Nothing changed.
@@ -51,6 +53,13 @@ pub enum OperationError {
         /// Descriptors that the process may have.
         have: u64,
     },
+    /// Keys that are unknown, or values that they do not take; also where what was
+    /// set live contradicts a new configuration.
+    #[error("{0}")]
+    BadSetting(ConfigErrors),
+    /// Keys that a running service does not take over.
+    #[error("{0}")]
+    NeedsRestart(ConfigErrors),
     /// A spec that only excludes adds nothing.
     #[error("`{spec}` only excludes, so it adds nothing; remove takes endpoints away")]
     Exclusion {
@@ -199,7 +208,9 @@ impl ServiceHandle {
     ///
     /// Returns the number of the new run; the first is 0.
     pub fn mark(&self) -> u64 {
-        self.shared.run.fetch_add(1, Ordering::Relaxed) + 1
+        let run = self.shared.run.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shared.events.tell(Event::Marked { run });
+        run
     }
 
     /// Chunks by number: at most `limit`, after `offset` that are left out.

@@ -30,7 +30,7 @@ impl ServiceHandle {
     pub async fn present_plan(&self) -> Result<Report, OperationError> {
         let own = self.own_sockets().await?;
         let layout = self.layout.borrow().clone();
-        let (config, start) = (Arc::clone(&self.shared.config), Arc::clone(&self.shared.plan));
+        let (config, start) = (self.config(), Arc::clone(&self.shared.plan));
         let chunks = self.shared.board.chunks().total;
         let planned = aside(move || {
             let mut facts: HostFacts = host::facts();

@@ -5,6 +5,7 @@
 //! and carries out. What stays as it is does not notice.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::changes::Changed;
@@ -16,7 +17,7 @@ use crate::config::{Config, Group, ListenSettings};
 use crate::net::host;
 use crate::plan::endpoints::{self, PlanEndpoints};
 use crate::spec::{Selector, Spec};
-use crate::supervision::PlanDiff;
+use crate::supervision::{Event, PlanDiff, Replanning};
 
 /// The name of the group of what is added without one.
 const ADDED: &str = "added";
@@ -43,12 +44,14 @@ impl ServiceHandle {
         let groups = vec![Group { name, specs: vec![spec.clone()], settings }];
         // Ports of the kernel's choice are told apart from all others.
         let first = self.shared.ordinals.fetch_add(spec.chosen(), Ordering::Relaxed);
-        let most = self.shared.config.limits.max_endpoints;
+        let most = self.in_force(|config| config.limits.max_endpoints);
         let planned =
             aside(move || endpoints::build_from(&groups, &[], most, &host::SystemResolver, first));
         let planned = planned.await??;
         let group = planned.groups().first().cloned().ok_or(OperationError::Ended)?;
-        self.replan(Replan { what: NewPlan::Also(group), dry_run: false }).await
+        let diff = self.replan(Replan { what: NewPlan::Also(group), dry_run: false }).await?;
+        self.tell_replanned(Replanning::Add, &diff);
+        Ok(diff)
     }
 
     /// Removes the endpoints that `selector` names: their listeners close, and
@@ -69,22 +72,38 @@ impl ServiceHandle {
     /// sessions go on as they began. What was added or suspended stays so.
     /// With `dry_run` nothing changes, and the answer says what would.
     ///
-    /// `coverage.min_bound` is taken over. Other sections whose values differ
-    /// are named in [`PlanDiff::needs_restart`] and keep their old values.
+    /// The settings that [`Self::set`] knows are taken over too, as
+    /// [`PlanDiff::settings`] says, but for those that were set live
+    /// ([`PlanDiff::kept`]). Other sections and keys whose values differ are named
+    /// in [`PlanDiff::needs_restart`] and keep their old values.
     ///
     /// # Errors
     /// [`OperationError`]; then nothing changed.
     pub async fn reload(&self, config: &Config, dry_run: bool) -> Result<PlanDiff, OperationError> {
+        let (next, _) =
+            self.settings.borrow().follow(config).map_err(OperationError::BadSetting)?;
+        let needs_restart = self.settings.borrow().needs_restart(config);
+        if !dry_run {
+            self.prepare(next.config()).await?;
+        }
         let resolver = self.own_ports().await?;
-        let most = self.shared.config.limits.max_endpoints;
+        let most = next.config().limits.max_endpoints;
         let (groups, excludes) = (config.groups.clone(), config.excludes.clone());
         let planned: PlanEndpoints =
             aside(move || endpoints::build(&groups, &excludes, most, &resolver)).await??;
         let groups = planned.groups().to_vec();
-        let what = NewPlan::Instead { groups, min_bound: config.coverage.min_bound };
+        let what = NewPlan::Instead { groups, config: Arc::new(config.clone()) };
         let mut diff = self.replan(Replan { what, dry_run }).await?;
-        diff.needs_restart = self.shared.config.needs_restart(config);
+        diff.needs_restart = needs_restart;
+        if !dry_run {
+            self.tell_replanned(Replanning::Reload, &diff);
+        }
         Ok(diff)
+    }
+
+    fn tell_replanned(&self, operation: Replanning, diff: &PlanDiff) {
+        let diff = Box::new(diff.clone());
+        self.shared.events.tell(Event::Replanned { operation, diff });
     }
 
     async fn replan(&self, order: Replan) -> Result<PlanDiff, OperationError> {
@@ -92,6 +111,7 @@ impl ServiceHandle {
         done.map_err(|refused| match refused {
             NotReplanned::Locked(locked) => locked.into(),
             NotReplanned::Plan(error) => OperationError::Plan(error),
+            NotReplanned::Settings(errors) => OperationError::BadSetting(errors),
             NotReplanned::FdLimit { needed, have } => OperationError::FdLimit { needed, have },
         })
     }

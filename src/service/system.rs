@@ -14,7 +14,6 @@ use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
-use crate::actors::event_hub::EventHub;
 use crate::actors::handlers::Handlers;
 use crate::actors::link::link;
 use crate::actors::local::Gate;
@@ -23,11 +22,8 @@ use crate::actors::poison::Injection;
 use crate::actors::protocol::Retirement;
 use crate::actors::roster::Roster;
 use crate::actors::spread;
-use crate::config::Config;
-use crate::supervision::{Totals, WorkerCounters};
-
-/// Events that wait for a slow reader, at least; more are lost.
-const EVENTS: usize = 1024;
+use crate::config::{Config, LiveConfig};
+use crate::supervision::{Event, Totals, WorkerCounters};
 
 /// What a handle asks of the service's thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +65,6 @@ pub(super) fn start(
 ) -> io::Result<ServiceHandle> {
     #[cfg(not(feature = "fault-injection"))]
     let StartFaults {} = faults;
-    // All endpoints may recover at once.
-    let most_events = usize::try_from(plan.endpoints.len()).unwrap_or(EVENTS).max(EVENTS);
     let counters = || Arc::new(WorkerCounters::default());
     let workers = plan.workers.workers;
     let shared = Shared {
@@ -80,7 +74,7 @@ pub(super) fn start(
         ending: Arc::default(),
         gate: Arc::new(Gate::new(!adoption.gated)),
         handed_over: Arc::new(watch::channel(false).0),
-        events: Arc::new(EventHub::new(most_events)),
+        events: Arc::default(),
         restarts: Arc::default(),
         unlogged: Arc::default(),
         #[cfg(feature = "fault-injection")]
@@ -91,7 +85,6 @@ pub(super) fn start(
         counters: (0..workers).map(|_| counters()).collect(),
         started: Instant::now(),
         run: Arc::default(),
-        config: Arc::new(config.clone()),
         handlers: Arc::new(handlers),
         ordinals: Arc::new((1 << 31).into()),
         plan: Arc::new(plan),
@@ -102,24 +95,37 @@ pub(super) fn start(
     let (supervisor_target, supervisor) = link();
     let (error_log_target, error_log) = link();
     let (layout_sender, layout) = watch::channel(shared.plan.endpoints.clone());
+    let live = LiveConfig::new(config.clone(), shared.handlers.log_level.0.is_some());
+    let (settings_sender, settings) = watch::channel(live);
     let outlets = Outlets {
         ready: ready_sender,
         supervisor: (supervisor_target, supervisor.clone()),
         error_log: (error_log_target, error_log.clone()),
         layout: layout_sender,
+        settings: settings_sender,
     };
     let thread = std::thread::Builder::new().name("ipcow-service".to_owned()).spawn({
-        let (config, shared) = (config.clone(), shared.clone());
+        let (config, shared, settings) = (config.clone(), shared.clone(), settings.clone());
         move || {
             let _closed_whatever_happens = shared.events.close_on_drop();
-            match run(&config, &shared, adoption, outlets, inbox) {
+            match run(&config, &shared, adoption, outlets, &settings, inbox) {
                 Ok(summary) => drop(summary_sender.send(Some(summary))),
                 Err(error) => tracing::error!(%error, "the service cannot start"),
             }
         }
     })?;
     let thread = Some(thread);
-    Ok(ServiceHandle { shared, supervisor, error_log, layout, commands, ready, summary, thread })
+    Ok(ServiceHandle {
+        shared,
+        supervisor,
+        error_log,
+        layout,
+        settings,
+        commands,
+        ready,
+        summary,
+        thread,
+    })
 }
 
 fn run(
@@ -127,6 +133,7 @@ fn run(
     shared: &Shared,
     adoption: Adoption,
     outlets: Outlets,
+    settings: &watch::Receiver<LiveConfig>,
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) -> io::Result<Summary> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -134,10 +141,12 @@ fn run(
     system.block_on(async {
         let mut tree = tree::start(config, shared, adoption, outlets);
         let mut command = serve(&mut tree, shared, &mut inbox).await;
+        let present = || settings.borrow().config().shutdown.drain_timeout;
         if let Command::Retire(retirement, timeout) = command {
-            command = retire(config, &mut tree, (retirement, timeout), &mut inbox).await;
+            let times = [timeout, present()];
+            command = retire(&mut tree, retirement, times, &mut inbox).await;
         }
-        drain(config, &mut tree, command, &mut inbox).await;
+        drain(present(), &mut tree, command, &mut inbox).await;
         shared.ending.store(true, Ordering::Release);
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
@@ -146,10 +155,17 @@ fn run(
             spread::cut_off(&shared.roster, counters);
         }
         let errors = tree.guardian.errors().await;
+        let uptime = shared.started.elapsed();
+        let totals = Totals::sum(shared.counters.iter().map(AsRef::as_ref));
+        shared.events.tell(Event::Stopped {
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            accepted: totals.accepted,
+            forced: totals.forced,
+        });
         Ok(Summary {
-            uptime: shared.started.elapsed(),
+            uptime,
             drain: tree.guardian.drain_report(),
-            totals: Totals::sum(shared.counters.iter().map(AsRef::as_ref)),
+            totals,
             peak_sessions: shared.gauge.peak(),
             errors,
             restarts: shared.restarts.read(),
@@ -178,16 +194,17 @@ async fn serve(
 
 /// Leaves the listeners to another instance, and waits until the last session has
 /// ended, their time is over, or somebody wants the end. What dies meanwhile comes back.
+/// The times are those of all sessions, and of those whose endpoint is gone.
 async fn retire(
-    config: &Config,
     tree: &mut Tree,
-    (retirement, timeout): (Retirement, Option<Duration>),
+    retirement: Retirement,
+    [timeout, drain_timeout]: [Option<Duration>; 2],
     inbox: &mut mpsc::UnboundedReceiver<Command>,
 ) -> Command {
     let Tree { guardian, drained, .. } = tree;
     let mut gone = Some(guardian.begin_retire(retirement));
     let mut over = pin!(wait(timeout));
-    let mut overdue = pin!(wait(config.shutdown.drain_timeout));
+    let mut overdue = pin!(wait(drain_timeout));
     loop {
         tokio::select! {
             _ = drained.wait_for(|over| *over) => return Command::Drain,
@@ -225,7 +242,7 @@ async fn next(tree: &mut Tree, inbox: &mut mpsc::UnboundedReceiver<Command>) -> 
 /// Closes the listeners and waits for the sessions, until they have ended, the
 /// deadline has passed, or somebody is impatient. What dies meanwhile comes back.
 async fn drain(
-    config: &Config,
+    timeout: Option<Duration>,
     tree: &mut Tree,
     command: Command,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
@@ -239,7 +256,7 @@ async fn drain(
         // A second request to drain changes nothing.
         while !matches!(inbox.recv().await, None | Some(Command::Stop)) {}
     };
-    let deadline = wait(config.shutdown.drain_timeout);
+    let deadline = wait(timeout);
     tokio::select! {
         _ = drained.wait_for(|over| *over) => {}
         () = stop => {}

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,21 +21,18 @@ use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::GroupRuntime;
 use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
-use crate::config::{self, Config};
+use crate::config::{self, Config, LiveConfig};
 use crate::net::bind::{self, Bound};
 use crate::net::datagram::DatagramRules;
+use crate::net::datagram_limits::DatagramLimits;
 use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
-use crate::net::stream_options::StreamOptions;
 use crate::net::terminator::Terminator;
 use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::{LocalRoutes, Reach};
 use crate::plan::resources::FdBudget;
-use crate::supervision::{
-    ChunkTable, Coverage, Fault, FaultKind, Ready, RestartPolicy, RetryPolicy, SessionLimits,
-    SourceLimits, WorkerCounters,
-};
+use crate::supervision::{ChunkTable, Fault, FaultKind, Ready, WorkerCounters};
 
 /// Most session failures that wait to be logged; more are counted as dropped.
 const FAILURES: usize = 10_000;
@@ -56,6 +52,8 @@ pub(super) struct Outlets {
     pub(super) error_log: (LinkTarget<ErrorLog>, Link<ErrorLog>),
     /// What is served now.
     pub(super) layout: watch::Sender<PlanEndpoints>,
+    /// The configuration in force.
+    pub(super) settings: watch::Sender<LiveConfig>,
 }
 
 /// The running tree.
@@ -79,7 +77,6 @@ pub(super) fn start(
     let (replace, to_replace) = mpsc::unbounded_channel();
     let (drained_sender, drained) = watch::channel(false);
     let (supervisor, error_log) = (outlets.supervisor.1.clone(), outlets.error_log.1.clone());
-    let policy = RestartPolicy::new(&config.supervision, &config.retry);
     let share = |counters: &Arc<WorkerCounters>| WorkerShare {
         counters: Arc::clone(counters),
         gauge: Arc::clone(&shared.gauge),
@@ -87,6 +84,7 @@ pub(super) fn start(
         roster: Arc::clone(&shared.roster),
         first_drops: Arc::clone(&shared.first_drops),
         settings: Arc::clone(&shared.settings),
+        events: Arc::clone(&shared.events),
         started: shared.started,
         run: Arc::clone(&shared.run),
         unlogged: Arc::clone(&dropped),
@@ -101,7 +99,9 @@ pub(super) fn start(
     let plan = &shared.plan;
     let (routes, own_addresses) = watch::channel(LocalRoutes::read().ok());
     let handlers = &shared.handlers;
-    let runtime = runtimes(config, plan, handlers, outlets.layout.subscribe(), own_addresses);
+    let udp = Arc::new(DatagramLimits::new(&config.udp, Instant::now()));
+    let runtime = runtimes(&udp, plan, handlers, outlets.layout.subscribe(), own_addresses);
+    let settings = outlets.settings.subscribe();
     let table = table(plan, adoption);
     if let Some(counters) = shared.counters.first() {
         // What is left out from the start: no worker will ever try it.
@@ -113,19 +113,16 @@ pub(super) fn start(
         table,
         meters: HashMap::new(),
         layout: outlets.layout,
-        max_endpoints: config.limits.max_endpoints,
-        budget: Box::new(budget(config, plan)),
-        sessions: plan.budget.sessions,
-        coverage: Coverage::new(config.coverage.min_bound, plan.endpoints.len()),
+        settings: outlets.settings,
+        udp,
+        budget: Box::new(budget(plan)),
         runtime: Box::new(runtime),
         handlers: Arc::clone(handlers),
         receive_buffer: config.udp.receive_buffer_bytes,
         wait: config.coverage.wait,
-        drain_timeout: config.shutdown.drain_timeout,
         started: shared.started,
         board: Arc::clone(&shared.board),
         restarts: Arc::clone(&shared.restarts),
-        policy: policy.clone(),
         routes,
         ready: outlets.ready,
         drained: drained_sender,
@@ -137,16 +134,18 @@ pub(super) fn start(
         shares: shared.counters.iter().map(share).collect(),
     };
     let desk = Desk::new(setup, Instant::now());
-    let book = Book::new(RetryPolicy::new(config.retry.clone()), queue, noticed, dropped);
+    let events = Arc::clone(&shared.events);
+    let book = Book::new(settings, queue, noticed, Arc::clone(&events), Arc::clone(&dropped));
     let guardian = Guardian::start(Charges {
         desk: Rc::new(RefCell::new(desk)),
         book: Rc::new(RefCell::new(book)),
         supervisor: outlets.supervisor,
         error_log: outlets.error_log,
         notices,
+        dropped,
+        events,
         ends,
         replace: to_replace,
-        policy,
         workers: shared.counters.len(),
     });
     Tree { guardian, drained }
@@ -154,14 +153,13 @@ pub(super) fn start(
 
 /// Makes what the endpoints of a group share.
 fn runtimes(
-    config: &Config,
+    udp: &Arc<DatagramLimits>,
     plan: &Plan,
     handlers: &Arc<Handlers>,
     layout: Layout,
     routes: Routes,
 ) -> impl Fn(&PlannedGroup) -> GroupRuntime + use<> {
-    let (udp, longest) = (config.udp.clone(), somaxconn(plan));
-    let limits = Arc::new(SourceLimits::new(&config.udp, RandomState::new(), Instant::now()));
+    let (limits, longest) = (Arc::clone(udp), somaxconn(plan));
     let (handlers, session_ids) = (Arc::clone(handlers), Arc::default());
     move |PlannedGroup { name, settings, .. }| GroupRuntime {
         name: name.clone(),
@@ -171,19 +169,17 @@ fn runtimes(
         backlog: settings.backlog.unwrap_or(longest),
         datagrams: DatagramRules {
             mode: settings.mode,
-            max_datagram_bytes: udp.max_datagram_bytes,
             sources: SourceRules::new(&settings.allow_from, &settings.deny_from),
-            guard: source_guard(&udp, layout.clone(), routes.clone()),
+            guard: source_guard(&limits, layout.clone(), routes.clone()),
             limits: Arc::clone(&limits),
         },
     }
 }
 
-/// Divides the descriptors for a plan of other size, with the limits of the start.
-fn budget(config: &Config, plan: &Plan) -> impl Fn(&Demand) -> FdBudget + use<> {
-    let (limits, host, workers) =
-        (config.limits.clone(), plan.limits.clone(), plan.workers.workers);
-    move |demand| FdBudget::divide(&host, demand, workers, &limits)
+/// Divides the descriptors for a plan of other size or with other limits.
+fn budget(plan: &Plan) -> impl Fn(&Demand, &config::Limits) -> FdBudget + use<> {
+    let (host, workers) = (plan.limits.clone(), plan.workers.workers);
+    move |demand, limits| FdBudget::divide(&host, demand, workers, limits)
 }
 
 /// The system's longest backlog (listen(2)), within what a backlog can be.
@@ -216,17 +212,8 @@ fn table(plan: &Plan, adoption: Adoption) -> ChunkTable<Bound> {
 
 /// What a service's sessions and datagrams have in common.
 pub(super) fn session_settings(config: &Config, plan: &Plan) -> SessionSettings {
-    SessionSettings {
-        limits: SessionLimits {
-            idle: config.session.idle_timeout,
-            lifetime: config.session.max_lifetime,
-            write: config.session.write_timeout,
-        },
-        stream: StreamOptions::new(config.session.keepalive),
-        quiet: config.shutdown.quiet,
-        receive_buffer: config.udp.receive_buffer_bytes,
-        nonlocal_bind: [plan.limits.nonlocal_bind_v4, plan.limits.nonlocal_bind_v6],
-    }
+    let nonlocal_bind = [plan.limits.nonlocal_bind_v4, plan.limits.nonlocal_bind_v6];
+    SessionSettings::new(config, nonlocal_bind)
 }
 
 /// Who gets a session, over all workers.
@@ -237,7 +224,7 @@ pub(super) fn admission(config: &Config, plan: &Plan) -> Admission {
 }
 
 /// Whom the UDP listeners of a group never answer.
-fn source_guard(udp: &config::Udp, layout: Layout, routes: Routes) -> SourceGuard {
+fn source_guard(limits: &DatagramLimits, layout: Layout, routes: Routes) -> SourceGuard {
     let planned = layout.borrow().clone();
     let own = move |source: SocketAddr| {
         // Until the plan changes nobody has to share the lock on the present one.
@@ -257,5 +244,5 @@ fn source_guard(udp: &config::Udp, layout: Layout, routes: Routes) -> SourceGuar
                     .as_ref()
                     .is_none_or(|it| it.classify(&source.ip().into()) == Reach::Local)
     };
-    SourceGuard::new(&udp.refuse_source_ports, Box::new(own))
+    SourceGuard::new(Arc::clone(&limits.refused), Box::new(own))
 }

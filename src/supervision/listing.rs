@@ -13,6 +13,7 @@ use super::chunk::{ChunkId, ChunkState, WorkerId};
 use super::failure::Fault;
 use super::meter::Reading;
 use super::states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
+use crate::config::{KeptSetting, SettingChange};
 use crate::spec::{Endpoint, Protocol};
 
 /// One endpoint of a running service.
@@ -207,7 +208,7 @@ pub struct Status {
 }
 
 /// What a new plan changes of what is served.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PlanDiff {
     /// Endpoints that are opened.
@@ -224,8 +225,13 @@ pub struct PlanDiff {
     pub closed_endpoints: String,
     /// Which are served anew, likewise.
     pub reopened_endpoints: String,
-    /// Sections of the configuration that differ and keep their old values
-    /// until a restart.
+    /// Settings that change with the plan: limits, time-outs, rates and the like.
+    pub settings: Vec<SettingChange>,
+    /// Settings that were set live, and stay so although the configuration says
+    /// otherwise.
+    pub kept: Vec<KeptSetting>,
+    /// Sections and keys of the configuration that differ and keep their old
+    /// values until a restart.
     pub needs_restart: Vec<&'static str>,
 }
 

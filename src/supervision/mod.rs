@@ -12,6 +12,7 @@ mod deadlines;
 mod drop_reason;
 mod end_reason;
 mod error_groups;
+mod event;
 mod failure;
 mod intensity;
 mod line_budget;
@@ -35,6 +36,10 @@ pub use deadlines::{Expired, LINGER, SessionClock, SessionLimits};
 pub use drop_reason::DropReason;
 pub use end_reason::{EndReason, SessionEnd};
 pub use error_groups::{ErrorGroup, ErrorScope, group_failures};
+pub use event::{
+    ChunkChange, EndpointBatch, EndpointChange, EndpointFailures, Event, Limit, Occurrence, Order,
+    Outlook, PartKind, Replanning,
+};
 pub use failure::{Fault, FaultClass, FaultKind};
 pub use intensity::{Charge, RestartPolicy, Restarts};
 pub use line_budget::{LineBudget, Turn};
@@ -49,4 +54,6 @@ pub use restart_counters::{RestartCounters, RestartCounts};
 pub use retry::{RetryPolicy, Verdict};
 pub(crate) use source_limits::SourceLimits;
 pub use states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
-pub use table::{ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot, SubLease};
+pub use table::{
+    ChunkTable, Hold, Leased, Outcome, Place, Refused, RowInfo, Slot, StateChange, SubLease,
+};

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
 use super::chunk::ChunkState;
 use super::failure::{Fault, FaultKind};
+use super::listing::millis;
 use super::states::{ChunkCounts, EndpointCounts, EndpointState, WorkerState};
 use crate::spec::Endpoint;
 
@@ -50,6 +53,20 @@ impl Ready {
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.endpoints.listening + self.endpoints.suspended == self.endpoints.total
+    }
+}
+
+/// As the event `ready`: state and counts, without the lists.
+impl Serialize for Ready {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut ready = serializer.serialize_struct("ready", 6)?;
+        ready.serialize_field("state", if self.is_complete() { "ready" } else { "degraded" })?;
+        ready.serialize_field("endpoints", &self.endpoints)?;
+        ready.serialize_field("chunks", &self.chunks)?;
+        ready.serialize_field("workers", &self.workers)?;
+        ready.serialize_field("elapsed_ms", &millis(self.elapsed))?;
+        ready.serialize_field("required", &self.required)?;
+        ready.end()
     }
 }
 

@@ -13,12 +13,13 @@ mod seconds;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::drop_reason::DropReason;
 use crate::config;
-use bucket::Bucket;
+use bucket::LiveBucket;
 use memory::Memory;
 use seconds::{SECOND, Seconds};
 
@@ -36,10 +37,13 @@ const MUTE: u64 = 60 * SECOND;
 
 /// What each source and all together may send, and what they have sent.
 pub(crate) struct SourceLimits {
-    per_source: Option<Bucket>,
-    total: Option<(Bucket, Mutex<u64>)>,
-    /// More of one datagram than this a second, from one address and port, is a loop.
-    most_alike: Option<u32>,
+    per_source: LiveBucket,
+    total: LiveBucket,
+    /// When the bucket of all together will be full.
+    total_full_at: Mutex<u64>,
+    /// More of one datagram than this a second, from one address and port, is a loop;
+    /// 0 = none is.
+    most_alike: AtomicU32,
     keys: RandomState,
     began: Instant,
     /// Made for the first datagram that each part judges.
@@ -67,25 +71,40 @@ impl SourceLimits {
     /// Limits that begin now. `keys` must be unknown to those who send.
     pub(crate) fn new(udp: &config::Udp, keys: RandomState, began: Instant) -> Self {
         Self {
-            per_source: udp.rate_per_source.map(Bucket::per_second),
-            total: udp.rate_total.map(|rate| (Bucket::per_second(rate), Mutex::default())),
-            most_alike: udp.loop_breaker_per_sec.map(u32::from),
+            per_source: LiveBucket::new(udp.rate_per_source),
+            total: LiveBucket::new(udp.rate_total),
+            total_full_at: Mutex::default(),
+            most_alike: udp.loop_breaker_per_sec.map_or(0, u32::from).into(),
             keys,
             began,
             parts: Default::default(),
         }
     }
 
+    /// Other limits from now on. What is remembered of sources stays: who used up its
+    /// share waits for the next, and who is muted is so until its time is over.
+    pub(crate) fn follow(&self, udp: &config::Udp) {
+        self.per_source.set(udp.rate_per_source);
+        self.total.set(udp.rate_total);
+        let most_alike = udp.loop_breaker_per_sec.map_or(0, u32::from);
+        self.most_alike.store(most_alike, Ordering::Relaxed);
+    }
+
+    fn most_alike(&self) -> Option<u32> {
+        Some(self.most_alike.load(Ordering::Relaxed)).filter(|most| *most > 0)
+    }
+
     /// True where datagrams of that source are judged at all: only then does anybody
     /// have to look at a clock.
     pub(crate) fn judges(&self, source: SocketAddr) -> bool {
-        self.total.is_some() || self.judges_alone(source.ip())
+        self.total.get().is_some() || self.judges_alone(source.ip())
     }
 
     /// Clients on loopback are the machine's own, and exempt from what is judged for
     /// each source.
     fn judges_alone(&self, ip: IpAddr) -> bool {
-        (self.per_source.is_some() || self.most_alike.is_some()) && !ip.to_canonical().is_loopback()
+        (self.per_source.get().is_some() || self.most_alike().is_some())
+            && !ip.to_canonical().is_loopback()
     }
 
     /// Why this datagram gets no answer; `None` = it may, and is charged.
@@ -101,11 +120,9 @@ impl SourceLimits {
         let alone =
             self.judges_alone(source.ip()).then(|| self.refuses_alone(source, payload, now));
         // Last, so that what is refused anyway takes nothing from the others.
-        alone.flatten().or_else(|| match &self.total {
-            Some((bucket, full_at)) if !bucket.take(&mut lock(full_at), now) => {
-                Some(DropReason::TotalRate)
-            }
-            _ => None,
+        alone.flatten().or_else(|| {
+            let fits = self.total.get()?.take(&mut lock(&self.total_full_at), now);
+            (!fits).then_some(DropReason::TotalRate)
         })
     }
 
@@ -116,18 +133,19 @@ impl SourceLimits {
         };
         let mut part = lock(&self.parts[key as usize % PARTS]);
         let part = part.get_or_insert_with(Part::new);
-        let socket_key = self.most_alike.map(|_| self.keys.hash_one(source));
+        let most_alike = self.most_alike();
+        let socket_key = most_alike.map(|_| self.keys.hash_one(source));
         if socket_key.and_then(|key| part.sockets.find(key)).is_some_and(|it| now < it.muted_until)
         {
             return Some(DropReason::Loop);
         }
-        if let Some(bucket) = &self.per_source {
+        if let Some(bucket) = self.per_source.get() {
             let entry = part.sources.entry(key);
             if !bucket.take(&mut entry.until, now) {
                 return Some(DropReason::SourceRate);
             }
         }
-        let (most, key) = self.most_alike.zip(socket_key)?;
+        let (most, key) = most_alike.zip(socket_key)?;
         let payload_key = || self.keys.hash_one((source, payload));
         part.is_loop(key, payload_key, most, now).then_some(DropReason::Loop)
     }

@@ -40,7 +40,7 @@ fn start(keys: &str, spec: &str) -> ServiceHandle {
 }
 
 async fn event(events: &mut Events, wanted: impl Fn(&Event) -> bool) {
-    let found = async { while !wanted(&events.next().await.expect("it runs")) {} };
+    let found = async { while !wanted(&events.next().await.expect("it runs").event) {} };
     tokio::time::timeout(DEADLINE, found).await.expect("the event comes");
 }
 
@@ -124,7 +124,7 @@ async fn in_quarantine() {
         let mut client = connect(endpoints[0].socket_addr());
         echo_tcp(&mut client, b"before");
         handle.inject(Injection::PanicListener(endpoints[0]));
-        event(&mut events, |event| matches!(event, Event::Quarantined(_))).await;
+        event(&mut events, |event| matches!(event, Event::Quarantined { .. })).await;
         echo_tcp(&mut client, b"its sessions live on");
         drop(client);
         let summary = end(&handle, way).await;

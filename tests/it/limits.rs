@@ -17,7 +17,7 @@ use crate::common::{
 };
 
 /// The client, if it got a session; a refused one reads FIN, and never a reset.
-fn admitted(mut client: TcpStream) -> Option<TcpStream> {
+pub(crate) fn admitted(mut client: TcpStream) -> Option<TcpStream> {
     // Who is refused may find the connection closed already.
     let _ = client.write_all(b"?");
     let mut byte = [0];
@@ -29,7 +29,7 @@ fn admitted(mut client: TcpStream) -> Option<TcpStream> {
 }
 
 /// So many clients from several threads at once; those that got a session.
-fn storm(clients: usize, to: impl Fn(usize) -> SocketAddr + Sync) -> Vec<TcpStream> {
+pub(crate) fn storm(clients: usize, to: impl Fn(usize) -> SocketAddr + Sync) -> Vec<TcpStream> {
     let (next, to) = (AtomicUsize::new(0), &to);
     let numbers = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < clients);
     std::thread::scope(|scope| {

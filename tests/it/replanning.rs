@@ -175,9 +175,9 @@ async fn a_faulty_plan_changes_nothing_and_says_why() {
     let empty = config("tcp://127.0.0.1:18000,!18000-18001", "");
     assert!(handle.reload(&empty, false).await.is_err());
     assert_eq!((count(&handle, "*").await, count(&handle, "state:listening").await), (1, 1));
-    let other = config(&format!("tcp://{ip}:18000"), "[session]\nidle_timeout_secs = 7");
+    let other = config(&format!("tcp://{ip}:18000"), "[threads]\nfactor = 7.0");
     let diff = handle.reload(&other, false).await.expect("a plan");
-    assert_eq!((diff.untouched, diff.needs_restart), (1, vec!["session"]));
+    assert_eq!((diff.untouched, diff.needs_restart), (1, vec!["threads"]));
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use ipcow::config::{Config, load_str};
-use ipcow::service::{Event, Injection, ListOptions, Service, ServiceHandle, SuspendOptions};
+use ipcow::service::{
+    Event, Events, Injection, ListOptions, Service, ServiceHandle, SuspendOptions,
+};
 use ipcow::spec::{Endpoint, Port, Protocol, Selector};
 use ipcow::supervision::{EndpointInfo, FaultKind, WorkerId};
 use socket2::{Domain, Socket, Type};
@@ -88,6 +90,13 @@ fn all_are_answered(at: SocketAddr) {
     datagrams.iter().for_each(|client| echo_udp(client, b"hello"));
 }
 
+/// Waits until the worker's thread is known to have ended.
+async fn lost(events: &mut Events, wanted: WorkerId) {
+    let is_it =
+        |event: &Event| matches!(event, Event::WorkerLost { worker, .. } if *worker == wanted);
+    while !is_it(&events.next().await.expect("it runs").event) {}
+}
+
 #[tokio::test]
 async fn each_worker_has_a_socket_of_each_endpoint_and_all_of_them_answer() {
     let (handle, at) = hot(3).await;
@@ -149,7 +158,7 @@ async fn the_sockets_of_a_lost_thread_are_served_by_others_and_by_its_successor(
     for worker in [WorkerId(1), WorkerId(2), WorkerId(3)] {
         served_by(&handle, 3).await;
         handle.inject(Injection::EndThread(worker));
-        let lost = async { while events.next().await != Some(Event::WorkerLost(worker)) {} };
+        let lost = lost(&mut events, worker);
         tokio::time::timeout(DEADLINE, lost).await.expect("it is noticed");
         all_are_answered(at);
     }
@@ -166,7 +175,7 @@ async fn a_supervisor_s_successor_knows_who_serves_what() {
     for _ in 0..5 {
         handle.inject(Injection::PanicSupervisor);
         handle.inject(Injection::EndThread(WorkerId(2)));
-        let lost = async { while events.next().await != Some(Event::WorkerLost(WorkerId(2))) {} };
+        let lost = lost(&mut events, WorkerId(2));
         tokio::time::timeout(DEADLINE, lost).await.expect("it is noticed");
         handle.inject(Injection::PanicSupervisor);
         served_by(&handle, 3).await;

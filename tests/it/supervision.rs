@@ -43,8 +43,8 @@ fn assert_closed_books(summary: &Summary) {
 async fn event(events: &mut Events, wanted: impl Fn(&Event) -> bool) {
     let found = async {
         loop {
-            let event = events.next().await.expect("the service runs");
-            if wanted(&event) {
+            let next = events.next().await.expect("the service runs");
+            if wanted(&next.event) {
                 return;
             }
         }
@@ -98,7 +98,7 @@ async fn a_panicked_listener_serves_again_from_the_same_socket_and_its_sessions_
         handle.inject(Injection::PanicListener(endpoint));
         event(&mut events, |event| matches!(event, Event::ListenerCrashed { .. })).await;
         let began = Instant::now();
-        event(&mut events, |event| *event == Event::Recovered(endpoint)).await;
+        event(&mut events, |event| event.recovers(&endpoint)).await;
         assert!(began.elapsed() < Duration::from_secs(2));
         match &mut before {
             Some(clients) => {
@@ -151,7 +151,8 @@ async fn a_thread_that_ends_is_replaced_and_only_its_own_sessions_are_lost() {
     let own = handle.loads()[0].sessions;
     assert!((2..=6).contains(&own), "{:?}", handle.loads());
     handle.inject(Injection::EndThread(WorkerId(1)));
-    event(&mut events, |event| *event == Event::WorkerLost(WorkerId(1))).await;
+    event(&mut events, |event| matches!(event, Event::WorkerLost { worker: WorkerId(1), .. }))
+        .await;
     assert!(eventually(DEADLINE, || {
         let snapshot = handle.snapshot();
         snapshot.endpoints.listening == 8 && snapshot.chunks.completed == 2
@@ -187,7 +188,7 @@ async fn the_supervisor_and_the_error_log_die_and_come_back_with_what_they_knew(
         handle.inject(Injection::PanicErrorLog);
         // The successor knows the endpoint, its lease and its socket.
         handle.inject(Injection::PanicListener(endpoint));
-        event(&mut events, |event| *event == Event::Recovered(endpoint)).await;
+        event(&mut events, |event| event.recovers(&endpoint)).await;
     }
     for client in &mut clients {
         echo_tcp(client, b"undisturbed");
@@ -212,10 +213,10 @@ async fn a_listener_that_keeps_crashing_is_quarantined_and_its_siblings_stay() {
     let endpoints = bound(&ready, Protocol::Tcp);
     for _ in 0..2 {
         handle.inject(Injection::PanicListener(endpoints[0]));
-        event(&mut events, |event| *event == Event::Recovered(endpoints[0])).await;
+        event(&mut events, |event| event.recovers(&endpoints[0])).await;
     }
     handle.inject(Injection::PanicListener(endpoints[0]));
-    event(&mut events, |event| matches!(event, Event::Quarantined(_))).await;
+    event(&mut events, |event| matches!(event, Event::Quarantined { .. })).await;
     assert!(eventually(DEADLINE, || handle.snapshot().endpoints.quarantined == 1));
     assert!(eventually(DEADLINE, || TcpStream::connect(endpoints[0].socket_addr()).is_err()));
     for endpoint in &endpoints[1..] {
@@ -231,7 +232,7 @@ async fn a_worker_that_hangs_is_seen_and_not_replaced() {
     let mut events = handle.events();
     handle.wait_ready().await.expect("it runs");
     handle.inject(Injection::Hang(WorkerId(2), Duration::from_secs(5)));
-    event(&mut events, |event| *event == Event::WorkerHung(WorkerId(2))).await;
+    event(&mut events, |event| *event == Event::WorkerHung { worker: WorkerId(2) }).await;
     assert_eq!(handle.snapshot().hung_workers, 1);
     assert!(eventually(DEADLINE, || handle.snapshot().hung_workers == 0));
     let summary = handle.shutdown().await.expect("it drains");
@@ -269,7 +270,7 @@ async fn a_listener_that_crashes_once_too_often_before_its_worker_reports_is_qua
     // The first of a chunk that is still being opened.
     while refused(endpoint.socket_addr()) {}
     handle.inject(Injection::PanicListener(endpoint));
-    event(&mut events, |event| matches!(event, Event::Quarantined(_))).await;
+    event(&mut events, |event| matches!(event, Event::Quarantined { .. })).await;
     let ready = handle.wait_ready().await.expect("every endpoint is decided");
     assert_eq!((ready.endpoints.listening, ready.endpoints.quarantined), (1_999, 1));
     // The worker lets go of its own share of the socket next.
@@ -304,9 +305,10 @@ async fn crash_unheard() {
     kill(Injection::PanicListener(ready.bound[0]), "Listener", 1);
     kill(Injection::PanicWorker(WorkerId(1)), "Worker", 1);
     handle.inject(Injection::EndThread(WorkerId(1)));
-    event(&mut events, |event| *event == Event::WorkerLost(WorkerId(1))).await;
+    event(&mut events, |event| matches!(event, Event::WorkerLost { worker: WorkerId(1), .. }))
+        .await;
     // Its successor opened it: what the lost thread had to say came before.
-    event(&mut events, |event| *event == Event::Recovered(ready.bound[0])).await;
+    event(&mut events, |event| event.recovers(&ready.bound[0])).await;
     assert!(eventually(DEADLINE, || handle.snapshot().endpoints.listening == 2));
     let summary = handle.shutdown().await.expect("it drains");
     let of = |kind| summary.errors.by_kind.get(&kind).copied().unwrap_or(0);

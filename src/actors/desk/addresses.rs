@@ -6,11 +6,10 @@
 
 use super::Desk;
 use crate::actors::orders;
-use crate::actors::protocol::Notice;
 use crate::net::host::Zones;
 use crate::plan::reach::LocalRoutes;
 use crate::spec::Endpoint;
-use crate::supervision::{Fault, FaultKind, Place};
+use crate::supervision::{Event, Fault, FaultKind, Place};
 
 /// Where the address of a served endpoint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +120,7 @@ impl Desk {
             }
         }
         if !lost.is_empty() {
-            self.tell_error_log(Notice::AddressesLost { fault, endpoints: lost });
+            self.tell_failure(Event::AddressesLost { endpoints: lost.into() });
         }
     }
 

@@ -6,30 +6,33 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Desk, Event, Part};
+use super::{Desk, Part};
 use crate::actors::orders;
-use crate::actors::protocol::{ListenerCrashed, Notice, PartCrashed, WorkerEnded};
-use crate::supervision::{Charge, ChunkId, Fault, FaultKind, WorkerState};
+use crate::actors::protocol::{ListenerCrashed, WorkerEnded};
+use crate::supervision::{
+    Charge, ChunkId, Event, Fault, FaultKind, Outlook, PartKind, WorkerState,
+};
 
 impl Desk {
     pub(super) fn charge(&mut self, part: Part, now: Instant) -> Charge {
+        let policy = self.restart_policy();
         let restarts = self.crashes.entry(part).or_default();
-        restarts.charge(&self.setup.policy, now, fastrand::f64())
+        restarts.charge(&policy, now, fastrand::f64())
     }
 
     pub(crate) fn listener_crashed(&mut self, crashed: ListenerCrashed, now: Instant) {
         let ListenerCrashed { place, lease, panic } = crashed;
         let Some(endpoint) = orders::endpoint_at(&self.setup, place) else { return };
-        let (name, kind) = (endpoint.to_string(), FaultKind::ListenerPanic);
         let member = self.setup.table.has_member(place, lease);
         let present = member || self.setup.table.is_present(place, lease);
         if !present {
             self.refuse_late("the crash of a listener");
         }
         if self.drain.is_some() || !present {
-            return self.report_crash("listener", name, kind, panic, None);
+            let outlook = Outlook::Gone;
+            return self.tell_failure(Event::ListenerCrashed { endpoint, panic, outlook });
         }
-        let fault = Fault::without_errno(kind);
+        let fault = Fault::without_errno(FaultKind::ListenerPanic);
         let charge = self.charge(Part::Endpoint(place), now);
         match charge {
             Charge::Restart { after } => {
@@ -50,9 +53,9 @@ impl Desk {
                 }
             }
         }
-        self.report_crash("listener", name.clone(), kind, panic.clone(), Some(charge));
-        self.tell(Event::ListenerCrashed { endpoint, panic });
-        self.tell_exhausted(charge, name);
+        let outlook = charge.into();
+        self.tell_failure(Event::ListenerCrashed { endpoint, panic, outlook });
+        self.tell_exhausted(charge, PartKind::Endpoint, endpoint.to_string());
     }
 
     pub(crate) fn worker_ended(&mut self, ended: WorkerEnded, now: Instant) {
@@ -71,38 +74,33 @@ impl Desk {
             self.refuse_late("the end of a Worker");
         }
         if draining || !present {
-            let (name, kind) = (worker.to_string(), FaultKind::WorkerPanic);
-            return self.report_crash("worker", name, kind, panic, None);
+            let (chunk, outlook) = (None, Outlook::Gone);
+            return self.tell_failure(Event::WorkerCrashed { worker, chunk, panic, outlook });
         }
-        let (part, kind) = match lease {
-            Some(lease) => (Part::Chunk(lease.chunk), FaultKind::ChunkPanic),
-            None => (Part::Worker(worker), FaultKind::WorkerPanic),
-        };
+        let chunk = lease.map(|lease| lease.chunk);
+        let part = chunk.map_or(Part::Worker(worker), Part::Chunk);
         let charge = self.charge(part, now);
         let Some(slot) = self.slot_mut(worker) else { return };
-        let (restart_at, poisoned, name) = match (charge, part) {
-            (Charge::Exhausted { probe }, Part::Chunk(chunk)) => {
-                (Some(now), Some((chunk, probe)), chunk.to_string())
-            }
-            (Charge::Exhausted { probe }, _) => {
-                (probe.map(|pause| now + pause), None, worker.to_string())
-            }
-            (Charge::Restart { after }, Part::Chunk(chunk)) => {
-                (Some(now + after), None, chunk.to_string())
-            }
-            (Charge::Restart { after }, _) => (Some(now + after), None, worker.to_string()),
+        let (restart_at, poisoned) = match (charge, chunk) {
+            (Charge::Exhausted { probe }, Some(chunk)) => (Some(now), Some((chunk, probe))),
+            (Charge::Exhausted { probe }, None) => (probe.map(|pause| now + pause), None),
+            (Charge::Restart { after }, _) => (Some(now + after), None),
         };
         slot.restart_at = restart_at;
         slot.poisoned = poisoned;
-        self.report_crash("worker", name.clone(), kind, panic.clone(), Some(charge));
-        self.tell(Event::WorkerCrashed { worker, panic });
-        self.tell_exhausted(charge, name);
+        let outlook = charge.into();
+        self.tell_failure(Event::WorkerCrashed { worker, chunk, panic, outlook });
+        let (kind, name) = match chunk {
+            Some(chunk) => (PartKind::Chunk, chunk.to_string()),
+            None => (PartKind::Worker, worker.to_string()),
+        };
+        self.tell_exhausted(charge, kind, name);
     }
 
     /// Tells of a quarantine, after the crash that was one too many.
-    pub(super) fn tell_exhausted(&self, charge: Charge, name: String) {
+    pub(super) fn tell_exhausted(&self, charge: Charge, part: PartKind, name: String) {
         if matches!(charge, Charge::Exhausted { .. }) {
-            self.tell(Event::Quarantined(name));
+            self.tell(Event::Quarantined { part, name });
         }
     }
 
@@ -155,29 +153,8 @@ impl Desk {
             Charge::Exhausted { probe } => probe.map(|pause| now + pause),
         };
         self.slots[index].restart_at = restart_at;
-        let panic = format!("its thread ended with {lost} listeners");
-        let (name, kind) = (worker.to_string(), FaultKind::WorkerLost);
-        self.report_crash("thread", name, kind, panic, Some(charge));
-        self.tell(Event::WorkerLost(worker));
+        let outlook = charge.into();
+        self.tell_failure(Event::WorkerLost { worker, listeners: lost, outlook });
         let _ending = self.setup.replace.send(worker);
-    }
-
-    fn report_crash(
-        &self,
-        part: &'static str,
-        name: String,
-        kind: FaultKind,
-        panic: String,
-        charge: Option<Charge>,
-    ) {
-        let outlook = match charge {
-            // Its thread has ended too, or a drain is under way.
-            None => "gone",
-            Some(Charge::Restart { .. }) => "restarting",
-            Some(Charge::Exhausted { probe: Some(_) }) => "quarantined, probed now and then",
-            Some(Charge::Exhausted { probe: None }) => "quarantined",
-        };
-        let crashed = PartCrashed { part, name, kind, panic, outlook };
-        self.tell_error_log(Notice::PartCrashed(crashed));
     }
 }

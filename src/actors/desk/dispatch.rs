@@ -18,6 +18,7 @@ impl Desk {
             // One that hangs is waited for no longer.
             self.check_drained();
             self.answer_waiters(now);
+            self.tell_changes();
             return;
         }
         self.start_workers(now);
@@ -30,6 +31,7 @@ impl Desk {
         self.share_out_members(now);
         self.follow_orders(now);
         self.publish();
+        self.tell_changes();
         if self.setup.table.undecided() == 0 || self.ready_at.is_some_and(|due| due <= now) {
             self.ready_at = None;
             self.announce();

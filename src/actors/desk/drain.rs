@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::Desk;
 use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::Outcomes;
-use crate::supervision::{DrainReport, Lease, WorkerId};
+use crate::supervision::{DrainReport, Event, Lease, WorkerId};
 
 impl Desk {
     /// Closes every listener and lets sessions end. The service does this, so
@@ -21,7 +21,10 @@ impl Desk {
     /// Ends what each thread does; those that are told so twice obey both.
     pub(super) fn close_down(&mut self, order: impl Fn(Rc<WorkerLocal>) + Clone + Send + 'static) {
         if self.drain.is_none() {
-            self.drain = Some(self.describe());
+            let report = self.describe();
+            let (endpoints, chunks) = (report.endpoints, report.chunks);
+            self.drain = Some(report);
+            self.tell(Event::Draining { endpoints, chunks });
             self.setup.board.publish_draining();
         }
         // The table's share of each socket goes first: a thread that closes

@@ -113,6 +113,7 @@ impl Desk {
     pub(crate) fn status(&self, now: Instant) -> Status {
         let table = &self.setup.table;
         let endpoints = table.endpoint_counts();
+        let coverage = self.coverage();
         let workers = self.slots.iter().map(|slot| WorkerInfo {
             id: slot.id,
             state: slot.addr.is_some().then_some(slot.state),
@@ -121,10 +122,10 @@ impl Desk {
             restart_in: slot.restart_at.map(|due| due.saturating_duration_since(now)),
         });
         Status {
-            ready: self.setup.ready.borrow().is_some() && self.setup.coverage.is_met(&endpoints),
+            ready: self.setup.ready.borrow().is_some() && coverage.is_met(&endpoints),
             draining: self.drain.is_some(),
             endpoints,
-            required: self.setup.coverage.required(),
+            required: coverage.required(),
             chunks: table.chunk_counts(),
             workers: workers.collect(),
         }

@@ -5,15 +5,18 @@
 //! table's; decisions about crashes are [`crash`]'s.
 
 mod addresses;
+mod changes;
 mod crash;
 mod dispatch;
 mod drain;
 mod handover;
+mod limits;
 mod listing;
 mod members;
 mod operate;
 mod replan;
 mod reports;
+mod settings;
 mod slot;
 mod story;
 
@@ -29,49 +32,22 @@ use super::error_log::ErrorLog;
 use super::event_hub::EventHub;
 use super::handlers::Handlers;
 use super::link::Link;
-use super::protocol::{GroupRuntime, Notice};
+use super::protocol::GroupRuntime;
 use super::share::WorkerShare;
+use crate::config::{Limits, LiveConfig};
 use crate::net::bind::Bound;
+use crate::net::datagram_limits::DatagramLimits;
 use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlannedGroup};
 use crate::plan::reach::LocalRoutes;
 use crate::plan::resources::FdBudget;
-use crate::spec::Endpoint;
 use crate::supervision::{
-    Board, ChunkId, ChunkTable, Coverage, DrainReport, Meters, Place, Ready, RestartCounters,
-    RestartPolicy, Restarts, WorkerId, WorkerState,
+    Board, ChunkId, ChunkTable, DrainReport, Event, Meters, Place, Ready, RestartCounters,
+    Restarts, WorkerId, WorkerState,
 };
 use operate::Orders;
 pub(crate) use replan::rollback_runs;
 use slot::WorkerSlot;
-
-/// Event, Supervisor → service: something that its owner may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// An endpoint that had failed listens.
-    Recovered(Endpoint),
-    /// A listener's actor panicked; its endpoint is served again after a while.
-    ListenerCrashed {
-        /// Which endpoint.
-        endpoint: Endpoint,
-        /// The panic's message.
-        panic: String,
-    },
-    /// A worker's actor panicked, with this message.
-    WorkerCrashed {
-        /// Which worker.
-        worker: WorkerId,
-        /// The panic's message.
-        panic: String,
-    },
-    /// A worker's thread ended and is replaced; its sessions are gone.
-    WorkerLost(WorkerId),
-    /// A worker does not answer. Its thread lives, so it is not replaced.
-    WorkerHung(WorkerId),
-    /// A part crashed too often and rests until it is probed or released.
-    Quarantined(String),
-}
 
 /// A part of the tree that restarts are charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,6 +60,9 @@ pub(super) enum Part {
 /// Makes what the endpoints of a group share.
 pub(crate) type MakeRuntime = Box<dyn Fn(&PlannedGroup) -> GroupRuntime>;
 
+/// Divides the descriptors of the process for so many endpoints.
+pub(crate) type DivideDescriptors = Box<dyn Fn(&Demand, &Limits) -> FdBudget>;
+
 /// Everything that a desk is made of.
 pub(crate) struct Setup {
     pub(crate) endpoints: PlanEndpoints,
@@ -92,15 +71,14 @@ pub(crate) struct Setup {
     pub(crate) table: ChunkTable<Bound>,
     /// What the endpoints count, of each chunk that was leased.
     pub(crate) meters: HashMap<ChunkId, Meters>,
-    pub(crate) coverage: Coverage,
+    /// The configuration in force.
+    pub(crate) settings: watch::Sender<LiveConfig>,
+    /// `[udp]`, as the listeners look at it.
+    pub(crate) udp: Arc<DatagramLimits>,
     /// What is served now, for whoever else has to know.
     pub(crate) layout: watch::Sender<PlanEndpoints>,
-    /// `limits.max_endpoints`
-    pub(crate) max_endpoints: u64,
     /// How the descriptors are divided for so many endpoints.
-    pub(crate) budget: Box<dyn Fn(&Demand) -> FdBudget>,
-    /// How many sessions may be open at once.
-    pub(crate) sessions: u64,
+    pub(crate) budget: DivideDescriptors,
     pub(crate) runtime: MakeRuntime,
     /// What an embedder brought along.
     pub(crate) handlers: Arc<Handlers>,
@@ -108,12 +86,9 @@ pub(crate) struct Setup {
     pub(crate) receive_buffer: Option<u32>,
     /// How long `ready` waits for undecided endpoints; `None` = until all are.
     pub(crate) wait: Option<Duration>,
-    /// How long the sessions of a draining endpoint have; `None` = for ever.
-    pub(crate) drain_timeout: Option<Duration>,
     pub(crate) started: Instant,
     pub(crate) board: Arc<Board>,
     pub(crate) restarts: Arc<RestartCounters>,
-    pub(crate) policy: RestartPolicy,
     /// The machine's own addresses; `None` = the kernel would not say.
     pub(crate) routes: watch::Sender<Option<LocalRoutes>>,
     pub(crate) ready: watch::Sender<Option<Ready>>,
@@ -122,7 +97,7 @@ pub(crate) struct Setup {
     pub(crate) events: Arc<EventHub>,
     pub(crate) error_log: Link<ErrorLog>,
     /// To the error log; bounded.
-    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) notices: mpsc::Sender<Event>,
     /// What did not fit into a queue to the error log.
     pub(crate) dropped: Arc<AtomicU64>,
     /// Asks the service for a new thread where one has ended.
@@ -151,6 +126,7 @@ pub(crate) struct Desk {
     orders: Orders,
     /// How many of the plan's groups are configured; the others were added live.
     configured: usize,
+    limits: limits::LimitWatch,
 }
 
 impl Desk {
@@ -171,6 +147,7 @@ impl Desk {
             drain: None,
             orders: Orders::default(),
             configured,
+            limits: limits::LimitWatch::default(),
             setup,
         }
     }
@@ -212,7 +189,7 @@ impl Desk {
     }
 
     fn tell(&self, event: Event) {
-        self.setup.events.publish(event);
+        self.setup.events.tell(event);
     }
 }
 

@@ -152,7 +152,8 @@ impl Desk {
     }
 
     fn drain_one(&mut self, place: Place, now: Instant) {
-        let deadline = self.setup.drain_timeout.and_then(|time| now.checked_add(time));
+        let timeout = self.in_force(|config| config.shutdown.drain_timeout);
+        let deadline = timeout.and_then(|time| now.checked_add(time));
         self.orders.drains.insert(place, deadline);
         self.orders.look_at.get_or_insert(now);
     }
@@ -293,28 +294,31 @@ impl Desk {
         }
     }
 
-    /// Runs this on the threads of some workers.
+    /// Runs this on the threads of some workers, and says on how many.
     pub(super) fn on_threads(
         &self,
         which: impl Fn(WorkerId) -> bool,
         order: impl Fn(Rc<WorkerLocal>) + Clone + Send + 'static,
-    ) {
+    ) -> usize {
+        let mut told = 0;
         for slot in self.slots.iter().filter(|slot| which(slot.id)) {
-            self.on_thread(slot.id, order.clone());
+            told += usize::from(self.on_thread(slot.id, order.clone()));
         }
+        told
     }
 
-    /// Runs this on the thread of a worker, whether a Worker lives there or not.
+    /// Runs this on the thread of a worker, whether a Worker lives there or not;
+    /// false where there is no thread.
     pub(super) fn on_thread(
         &self,
         worker: WorkerId,
         order: impl FnOnce(Rc<WorkerLocal>) + Send + 'static,
-    ) {
+    ) -> bool {
         let mut workers = self.slots.iter().zip(&self.setup.shares);
-        let Some((slot, share)) = workers.find(|(slot, _)| slot.id == worker) else { return };
-        let Some(thread) = &slot.thread else { return };
+        let Some((slot, share)) = workers.find(|(slot, _)| slot.id == worker) else { return false };
+        let Some(thread) = &slot.thread else { return false };
         let share = share.clone();
         // A thread that has ended is noticed at its next heartbeat.
-        let _told = thread.spawn_fn(move || order(WorkerLocal::here(worker, share)));
+        thread.spawn_fn(move || order(WorkerLocal::here(worker, share)))
     }
 }

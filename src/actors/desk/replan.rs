@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use super::Desk;
 use crate::actors::protocol::{GroupRuntime, NewPlan, NotReplanned, Replan};
-use crate::config::{MinBound, OnBindError};
+use crate::config::{Followed, OnBindError};
 use crate::plan::demand::Demand;
 use crate::plan::endpoints::{PlanEndpoints, PlanError, PlannedGroup};
 use crate::spec::{Endpoint, compress};
-use crate::supervision::{Coverage, Place, PlanDiff};
+use crate::supervision::{Place, PlanDiff};
 
 /// Longest list of endpoints in a diff. Unit: characters.
 const NAMED: usize = 2_000;
@@ -38,12 +38,12 @@ struct Comparison {
 }
 
 /// An endpoint that is served, or shall be.
-struct Live {
+pub(super) struct Live {
     /// Its index in the present plan.
     index: u64,
     /// Its group there.
-    group: usize,
-    endpoint: Endpoint,
+    pub(super) group: usize,
+    pub(super) endpoint: Endpoint,
     place: Place,
 }
 
@@ -81,29 +81,37 @@ impl Desk {
         if let Some(locked) = self.locked() {
             return Err(NotReplanned::Locked(locked));
         }
-        let min_bound = match &order.what {
-            NewPlan::Instead { min_bound, .. } => Some(*min_bound),
-            NewPlan::Also(_) => None,
+        let present = self.setup.settings.borrow().clone();
+        let (next, followed) = match &order.what {
+            NewPlan::Instead { config, .. } => {
+                present.follow(config).map_err(NotReplanned::Settings)?
+            }
+            NewPlan::Also(_) => (present, Followed::default()),
         };
-        let comparison = self.compare(order.what).map_err(NotReplanned::Plan)?;
-        let budget = (self.setup.budget)(&comparison.demand);
+        let limits = &next.config().limits;
+        let comparison =
+            self.compare(order.what, limits.max_endpoints).map_err(NotReplanned::Plan)?;
+        let budget = (self.setup.budget)(&comparison.demand, limits);
         let total = comparison.kept + comparison.opened.len() as u64;
         if budget.listeners < total {
             return Err(NotReplanned::FdLimit { needed: budget.needed, have: budget.have });
         }
-        let diff = comparison.diff();
+        let mut diff = comparison.diff();
         if !order.dry_run {
-            self.commit(comparison, min_bound, now);
-            self.resize_sessions(budget.sessions);
+            self.commit(comparison, now);
+            self.follow(next, &followed.changed);
+            self.limit_sessions(budget.sessions);
         }
+        diff.settings = followed.changed;
+        diff.kept = followed.kept;
         Ok(diff)
     }
 
-    fn compare(&self, what: NewPlan) -> Result<Comparison, PlanError> {
+    fn compare(&self, what: NewPlan, most: u64) -> Result<Comparison, PlanError> {
         let old = &self.setup.endpoints;
         let live: Vec<_> = self.live().collect();
         let used: HashSet<usize> = live.iter().map(|live| live.group).collect();
-        let groups = self.compose(what, &used)?;
+        let groups = self.compose(what, &used, most)?;
         let mut found = Comparison {
             configured: groups.configured,
             homes: vec![None; usize::try_from(old.len()).unwrap_or(usize::MAX)],
@@ -150,7 +158,12 @@ impl Desk {
 
     /// The groups of the new plan. What was added live stays while something
     /// of it is served (`used`).
-    fn compose(&self, what: NewPlan, used: &HashSet<usize>) -> Result<Groups, PlanError> {
+    fn compose(
+        &self,
+        what: NewPlan,
+        used: &HashSet<usize>,
+        most: u64,
+    ) -> Result<Groups, PlanError> {
         let old = &self.setup.endpoints;
         let first_kept = match what {
             NewPlan::Instead { .. } => self.configured,
@@ -171,25 +184,27 @@ impl Desk {
                 (kept.len()..kept.len() + 1, 0, self.configured, false)
             }
         };
-        let plan = PlanEndpoints::compose(groups, old.hosts().clone(), self.setup.max_endpoints)?;
+        let plan = PlanEndpoints::compose(groups, old.hosts().clone(), most)?;
         let moved = kept.into_iter().zip(moved_by..).collect();
         Ok(Groups { plan, configured, fresh, takes_over, moved })
     }
 
     /// Every endpoint that was not removed.
-    fn live(&self) -> impl Iterator<Item = Live> + '_ {
+    pub(super) fn live(&self) -> impl Iterator<Item = Live> + '_ {
         (0..).zip(&self.setup.endpoints).filter_map(|(index, (group, endpoint))| {
             let (_, _, place, _) = self.known(index)?;
             Some(Live { index, group, endpoint, place })
         })
     }
 
-    fn commit(&mut self, new: Comparison, min_bound: Option<MinBound>, now: Instant) {
+    fn commit(&mut self, new: Comparison, now: Instant) {
         let gone: HashSet<Place> = new.closed.iter().map(|(place, _)| *place).collect();
         for place in &gone {
             self.remove_one(*place, now);
         }
         self.tell_of_drains(gone, true);
+        // Who is gone has no name in the new plan.
+        self.tell_changes();
         let groups = new.plan.groups();
         let runtimes: Vec<_> = groups.iter().map(|group| self.runtime(group)).collect();
         let total = new.plan.len();
@@ -203,10 +218,6 @@ impl Desk {
             self.setup.table.reopen(*place, new.rebound.contains(place), now);
         }
         self.setup.table.add(&new.opened);
-        if let Some(min_bound) = min_bound {
-            let total = self.setup.table.endpoint_counts().total;
-            self.setup.coverage = Coverage::new(min_bound, total);
-        }
     }
 
     /// What the endpoints of a group share; what is there already, where the
@@ -217,21 +228,6 @@ impl Desk {
         };
         let known = self.setup.groups.iter().find(same).cloned();
         known.unwrap_or_else(|| Arc::new((self.setup.runtime)(group)))
-    }
-
-    /// So many sessions may be open from now on, as descriptors are left.
-    /// Those that are open stay; the next ones wait until there are fewer.
-    fn resize_sessions(&mut self, sessions: u64) {
-        let sessions = sessions.min(tokio::sync::Semaphore::MAX_PERMITS as u64);
-        let before = std::mem::replace(&mut self.setup.sessions, sessions);
-        let Some(share) = self.setup.shares.first() else { return };
-        let count = |sessions: u64| usize::try_from(sessions).unwrap_or(usize::MAX);
-        let (more, fewer) = (sessions.saturating_sub(before), before.saturating_sub(sessions));
-        let left = share.admission.resize(count(more), count(fewer));
-        let left = u32::try_from(left).unwrap_or(u32::MAX);
-        if left > 0 {
-            actix::spawn(Arc::clone(&share.admission).take_back(left));
-        }
     }
 }
 
@@ -249,7 +245,7 @@ impl Comparison {
             opened_endpoints: compress(opened, NAMED),
             closed_endpoints: named(&self.closed),
             reopened_endpoints: named(&self.reopened),
-            needs_restart: Vec::new(),
+            ..PlanDiff::default()
         }
     }
 }

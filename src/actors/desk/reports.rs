@@ -7,7 +7,8 @@ use crate::actors::orders;
 use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, ListenerFailed, Outcomes};
 use crate::net::bind::Bound;
 use crate::supervision::{
-    Charge, ChunkId, Fault, FaultClass, FaultKind, Lease, Outcome, Place, Verdict, WorkerState,
+    Charge, ChunkId, Fault, FaultClass, FaultKind, Lease, Outcome, PartKind, Place, Verdict,
+    WorkerState,
 };
 
 /// Pause before failures that found the error log's mailbox full are sent again,
@@ -65,7 +66,7 @@ impl Desk {
             let charge = self.charge(Part::Endpoint(place), now);
             self.send_failures(place.chunk, now);
             let name = orders::endpoint_at(&self.setup, place).map(|endpoint| endpoint.to_string());
-            self.tell_exhausted(charge, name.unwrap_or_default());
+            self.tell_exhausted(charge, PartKind::Endpoint, name.unwrap_or_default());
         }
     }
 
@@ -108,7 +109,7 @@ impl Desk {
     fn standing(&self, place: Place, fault: Fault, now: Instant) -> Option<Charge> {
         let restarts = self.crashes.get(&Part::Endpoint(place))?;
         let failed = fault.kind == FaultKind::Listener;
-        failed.then(|| restarts.standing(&self.setup.policy, now, fastrand::f64()))
+        failed.then(|| restarts.standing(&self.restart_policy(), now, fastrand::f64()))
     }
 
     /// Puts a chunk's new failures to the error log; after a while, when its

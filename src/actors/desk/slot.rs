@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, ArbiterHandle};
 
-use super::{Desk, Event};
+use super::Desk;
 use crate::actors::opening::opened;
 use crate::actors::protocol::{HeartBeaten, Heartbeat, WorkerStarted};
 use crate::actors::worker::{self, Worker};
-use crate::supervision::{ChunkId, WorkerId, WorkerState};
+use crate::supervision::{ChunkId, Event, WorkerId, WorkerState};
 
 /// How often each Worker is asked whether it runs.
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -95,7 +95,7 @@ impl Desk {
             return self.refuse_late("the start of a Worker");
         };
         slot.addr = Some(addr);
-        slot.greeted = true;
+        let returns = std::mem::replace(&mut slot.greeted, true);
         slot.state = WorkerState::Idle;
         slot.silent_since = None;
         let poisoned = slot.poisoned.take();
@@ -109,6 +109,9 @@ impl Desk {
         if let Some((chunk, probe)) = poisoned {
             self.quarantine_chunk(chunk, probe, now);
         }
+        if returns {
+            self.tell(Event::WorkerRestarted { worker });
+        }
     }
 
     pub(crate) fn heart_beaten(&mut self, beat: HeartBeaten, _now: Instant) {
@@ -117,9 +120,9 @@ impl Desk {
         };
         slot.silent_since = None;
         if std::mem::take(&mut slot.hung) {
-            tracing::info!(worker = %beat.worker, "the worker answers again");
             self.setup.table.worker_came();
             self.publish_hung();
+            self.tell(Event::WorkerAnswers { worker: beat.worker });
         }
     }
 
@@ -129,6 +132,7 @@ impl Desk {
             return;
         }
         self.heartbeat_at = now + HEARTBEAT;
+        self.look_at_limits(now);
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             if slot.thread.as_ref().is_some_and(|thread| !thread.alive()) {
@@ -142,9 +146,8 @@ impl Desk {
             if !slot.hung && now.duration_since(since) >= HUNG {
                 slot.hung = true;
                 let worker = slot.id;
-                tracing::error!(%worker, "the worker does not answer; its thread cannot be replaced while it lives");
                 self.publish_hung();
-                self.tell(Event::WorkerHung(worker));
+                self.tell(Event::WorkerHung { worker });
             }
         }
     }

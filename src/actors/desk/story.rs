@@ -1,12 +1,12 @@
 //! What the desk tells the service: ready, recovered, its picture.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Desk, Event};
+use super::{Desk, changes};
 use crate::actors::orders;
-use crate::actors::protocol::Notice;
 use crate::supervision::{
-    EndpointFailure, Fault, FaultKind, MAX_BOUND, MAX_FAILURES, Picture, Place, Ready,
+    EndpointFailure, Event, Fault, FaultKind, MAX_BOUND, MAX_FAILURES, Picture, Place, Ready,
 };
 
 impl Desk {
@@ -18,11 +18,20 @@ impl Desk {
         self.publish();
         let named = places.iter().filter_map(|place| orders::endpoint_at(&self.setup, *place));
         let endpoints: Vec<_> = named.collect();
-        for endpoint in &endpoints {
-            self.tell(Event::Recovered(*endpoint));
-        }
         if !endpoints.is_empty() {
-            self.tell_error_log(Notice::EndpointsRecovered(endpoints));
+            self.tell_failure(Event::Recovered { endpoints: endpoints.into() });
+        }
+    }
+
+    /// Tells of every state that changed since the last time. Names endpoints as
+    /// the plan has them now: before the plan changes, it must have been told.
+    pub(super) fn tell_changes(&mut self) {
+        let changes = self.setup.table.take_changes();
+        if changes.is_empty() || !self.setup.events.is_heard() {
+            return;
+        }
+        for event in changes::events(&self.setup, &changes) {
+            self.tell(event);
         }
     }
 
@@ -31,14 +40,16 @@ impl Desk {
         let table = &self.setup.table;
         self.setup.board.publish(table.endpoint_counts(), table.chunk_counts());
         self.setup.board.publish_late(table.refused());
-        self.setup.board.publish_required(self.setup.coverage.required());
+        self.setup.board.publish_required(self.coverage().required());
     }
 
-    /// Tells the error log, or its successor; counts what does not fit.
-    pub(super) fn tell_error_log(&self, notice: Notice) {
-        if self.setup.notices.try_send(notice).is_err() {
+    /// Tells of a failure, or of its end: whoever listens, and the error log or its
+    /// successor, which counts it and writes its line. Counts what does not fit.
+    pub(super) fn tell_failure(&self, event: Event) {
+        if self.setup.notices.try_send(event.clone()).is_err() {
             self.setup.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        self.tell(event);
     }
 
     /// Says once that the service is ready.
@@ -46,7 +57,9 @@ impl Desk {
         if self.setup.ready.borrow().is_none() {
             // Whoever hears of it and looks finds it so.
             self.setup.board.publish_decided();
-            self.setup.ready.send_replace(Some(self.describe_ready()));
+            let ready = self.describe_ready();
+            self.tell(Event::Ready(Arc::new(ready.clone())));
+            self.setup.ready.send_replace(Some(ready));
         }
     }
 
@@ -66,7 +79,7 @@ impl Desk {
             elapsed: setup.started.elapsed(),
             bound,
             failures: self.failures(),
-            required: setup.coverage.required(),
+            required: self.coverage().required(),
         }
     }
 

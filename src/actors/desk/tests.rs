@@ -10,9 +10,8 @@ use crate::actors::roster::Roster;
 use crate::actors::share::SessionSettings;
 use crate::config::{Config, OnLimit};
 use crate::net::host::SystemResolver;
-use crate::net::stream_options::StreamOptions;
 use crate::plan::endpoints::build;
-use crate::supervision::{Fault, Hold, Outcome, SessionLimits};
+use crate::supervision::{Fault, Hold, Outcome};
 
 fn share() -> WorkerShare {
     WorkerShare {
@@ -21,13 +20,8 @@ fn share() -> WorkerShare {
         roster: Arc::new(Roster::new(1, Instant::now())),
         admission: Arc::new(Admission::new(1, None, OnLimit::Wait)),
         first_drops: Arc::default(),
-        settings: Arc::new(SessionSettings {
-            limits: SessionLimits::default(),
-            stream: StreamOptions::new(None),
-            quiet: None,
-            receive_buffer: None,
-            nonlocal_bind: [false; 2],
-        }),
+        settings: Arc::new(SessionSettings::new(&Config::default(), [false; 2])),
+        events: Arc::default(),
         started: Instant::now(),
         run: Arc::default(),
         unlogged: Arc::default(),
@@ -51,26 +45,23 @@ fn desk(now: Instant) -> Desk {
         groups: Vec::new(),
         table: ChunkTable::new(total, 10, Vec::new()),
         meters: HashMap::new(),
-        coverage: Coverage::new(config.coverage.min_bound, total),
+        settings: watch::channel(LiveConfig::new(config.clone(), false)).0,
+        udp: Arc::new(DatagramLimits::new(&config.udp, now)),
         layout: watch::channel(endpoints.clone()).0,
-        max_endpoints: 1_000,
-        budget: Box::new(|demand| FdBudget {
+        budget: Box::new(|demand, _limits| FdBudget {
             needed: 0,
             have: 0,
             listeners: demand.endpoints(),
             sessions: 1,
             reserve: 0,
         }),
-        sessions: 1,
         runtime: Box::new(|_group| unreachable!("the plan stays as it is")),
         handlers: Arc::default(),
-        drain_timeout: None,
         receive_buffer: None,
         wait: None,
         started: now,
         board: Arc::default(),
         restarts: Arc::default(),
-        policy: RestartPolicy::new(&config.supervision, &config.retry),
         routes: watch::channel(None).0,
         ready: watch::channel(None).0,
         drained: watch::channel(false).0,

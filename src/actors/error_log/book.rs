@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use crate::actors::protocol::{
-    Failure, FailuresJudged, JudgeFailures, Notice, PartCrashed, SessionFailed,
-};
-use crate::spec::{Endpoint, compress};
+use crate::actors::event_hub::{EventHub, lines};
+use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, SessionFailed};
+use crate::config::LiveConfig;
+use crate::spec::Endpoint;
 use crate::supervision::{
-    ErrorGroup, ErrorReport, Fault, FaultClass, FaultKind, LineBudget, RetryPolicy, Verdict,
+    EndpointFailures, ErrorGroup, ErrorReport, Event, Fault, FaultClass, FaultKind, LineBudget,
+    Outlook, RetryPolicy, Verdict,
 };
 
-/// Longest list of endpoints in a log line. Unit: characters.
-const NAMED: usize = 200;
 /// Most endpoints that are remembered for a cause of failed connections.
 const PLACES: usize = 256;
 /// Most lines a second that failures may write; more are counted.
@@ -25,15 +24,18 @@ const LINES_A_SECOND: u32 = 20;
 
 /// What the error log knows.
 pub(crate) struct Book {
-    policy: RetryPolicy,
+    /// The configuration in force: `[retry]` of it.
+    settings: watch::Receiver<LiveConfig>,
     by_kind: BTreeMap<FaultKind, u64>,
     logged: u64,
     /// Session failures that did not fit into the queue.
     dropped: Arc<AtomicU64>,
     /// Session failures on their way; bounded by its capacity.
     pub(super) queue: mpsc::Receiver<SessionFailed>,
-    /// What else is to be logged; bounded by its capacity.
-    pub(super) notices: mpsc::Receiver<Notice>,
+    /// What else is to be logged: it travels through a queue instead of a mailbox, so
+    /// that it survives the error log's own death. Bounded by its capacity.
+    pub(super) notices: mpsc::Receiver<Event>,
+    events: Arc<EventHub>,
     sessions: BTreeMap<FaultKind, SessionBatch>,
     /// Every connection that failed since the start.
     connections: BTreeMap<FaultKind, Connections>,
@@ -59,18 +61,20 @@ struct Connections {
 
 impl Book {
     pub(crate) fn new(
-        policy: RetryPolicy,
+        settings: watch::Receiver<LiveConfig>,
         queue: mpsc::Receiver<SessionFailed>,
-        notices: mpsc::Receiver<Notice>,
+        notices: mpsc::Receiver<Event>,
+        events: Arc<EventHub>,
         dropped: Arc<AtomicU64>,
     ) -> Self {
         Self {
-            policy,
+            settings,
             by_kind: BTreeMap::new(),
             logged: 0,
             dropped,
             queue,
             notices,
+            events,
             sessions: BTreeMap::new(),
             connections: BTreeMap::new(),
             lines: LineBudget::new(LINES_A_SECOND),
@@ -85,80 +89,36 @@ impl Book {
         chance: f64,
         now: Instant,
     ) -> FailuresJudged {
-        let mut groups: BTreeMap<(Fault, &str), Vec<Endpoint>> = BTreeMap::new();
+        let policy = RetryPolicy::new(self.settings.borrow().config().retry.clone());
+        let mut groups: BTreeMap<(Fault, Outlook), Vec<Endpoint>> = BTreeMap::new();
         let mut verdicts = Vec::with_capacity(order.failures.len());
         for Failure { place, endpoint, fault, attempts, charge } in &order.failures {
             self.count(fault.kind);
             // One draw for the batch: what failed together is retried together.
             let verdict =
-                charge.map_or_else(|| self.policy.judge(*fault, *attempts, chance), Verdict::from);
-            groups.entry((*fault, outlook(verdict))).or_default().push(*endpoint);
+                charge.map_or_else(|| policy.judge(*fault, *attempts, chance), Verdict::from);
+            groups.entry((*fault, verdict.into())).or_default().push(*endpoint);
             verdicts.push((*place, verdict));
         }
         for ((fault, outlook), endpoints) in groups {
-            if !self.is_news(fault, now) || !self.may_write(now) {
-                continue;
+            let failures = EndpointFailures::new(order.chunk, fault, outlook, endpoints.into());
+            let event = Event::EndpointsFailed(failures);
+            if self.is_news(fault, now) && self.may_write(now) {
+                lines::write(&event);
             }
-            tracing::warn!(
-                chunk = %order.chunk,
-                kind = fault.kind.as_str(),
-                count = endpoints.len(),
-                endpoints = compress(endpoints, NAMED),
-                outlook,
-                "endpoints do not listen: {}",
-                fault.explain()
-            );
+            self.events.publish(event);
         }
         FailuresJudged { verdicts }
     }
 
     /// Logs what asks for no verdict.
-    pub(super) fn take(&mut self, notice: Notice, now: Instant) {
-        match notice {
-            Notice::PartCrashed(crashed) => self.part_crashed(&crashed, now),
-            Notice::AddressesLost { fault, endpoints } => {
-                self.addresses_lost(fault, endpoints, now);
-            }
-            Notice::EndpointsRecovered(endpoints) => self.recovered(endpoints, now),
+    pub(super) fn take(&mut self, event: &Event, now: Instant) {
+        if let Some((kind, times)) = event.fault() {
+            self.logged += times;
+            *self.by_kind.entry(kind).or_default() += times;
         }
-    }
-
-    fn addresses_lost(&mut self, fault: Fault, endpoints: Vec<Endpoint>, now: Instant) {
-        let kind = fault.kind.as_str();
-        endpoints.iter().for_each(|_| self.count(fault.kind));
         if self.may_write(now) {
-            tracing::warn!(
-                kind,
-                count = endpoints.len(),
-                endpoints = compress(endpoints, NAMED),
-                outlook = "waiting for the address",
-                "endpoints do not listen: {}",
-                fault.explain()
-            );
-        }
-    }
-
-    /// No error: nothing is counted.
-    fn recovered(&mut self, endpoints: Vec<Endpoint>, now: Instant) {
-        if self.may_write(now) {
-            tracing::info!(
-                count = endpoints.len(),
-                endpoints = compress(endpoints, NAMED),
-                "endpoints recovered"
-            );
-        }
-    }
-
-    fn part_crashed(&mut self, crashed: &PartCrashed, now: Instant) {
-        self.count(crashed.kind);
-        if self.may_write(now) {
-            tracing::error!(
-                part = crashed.part,
-                name = crashed.name,
-                panic = crashed.panic,
-                outlook = crashed.outlook,
-                "a part of the tree crashed"
-            );
+            lines::write(event);
         }
     }
 
@@ -229,8 +189,8 @@ impl Book {
 
     /// Everything that was logged, also what is still in the queue.
     pub(crate) fn report(&mut self, now: Instant) -> ErrorReport {
-        while let Ok(notice) = self.notices.try_recv() {
-            self.take(notice, now);
+        while let Ok(event) = self.notices.try_recv() {
+            self.take(&event, now);
         }
         while let Ok(failed) = self.queue.try_recv() {
             self.session_failed(failed);
@@ -268,14 +228,5 @@ impl Book {
             tracing::warn!(suppressed, "more was counted than written");
         }
         turn.granted
-    }
-}
-
-const fn outlook(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::RetryAfter(_) => "retrying",
-        Verdict::Pause(_) => "waiting for resources",
-        Verdict::Quarantine { probe: Some(_) } => "quarantined, probed now and then",
-        Verdict::Quarantine { probe: None } => "quarantined",
     }
 }

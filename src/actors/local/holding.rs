@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{SessionEntry, WorkerLocal};
-use crate::actors::protocol::{CloseListener, CutSession, ListenersClosed};
+use super::{ListenerAddr, SessionEntry, WorkerLocal};
+use crate::actors::protocol::{CloseListener, CutSession, ListenersClosed, LookAgain};
 use crate::supervision::{Lease, Place};
 
 impl WorkerLocal {
@@ -33,6 +33,25 @@ impl WorkerLocal {
             if places.contains(&entry.place) {
                 entry.cut.set(Some(cut));
                 tell_cut(entry);
+            }
+        }
+    }
+
+    /// Counts the sessions of this thread among those of their sources.
+    pub(crate) fn count_sources(&self) {
+        for (_, entry) in self.sessions.borrow().iter() {
+            entry.session.count_source(&self.share.admission);
+        }
+    }
+
+    /// Has the listeners that wait for room see whether clients still wait for it.
+    pub(crate) fn look_again(&self) {
+        for entry in self.listeners.borrow().values() {
+            if let ListenerAddr::Tcp(addr) = &entry.addr
+                && let Some(listener) = addr.upgrade()
+            {
+                // One that finds no room has mail, and is polled for that.
+                let _full = listener.try_send(LookAgain);
             }
         }
     }

@@ -4,21 +4,18 @@
 //! never kept for more than a millisecond or two. Each may be heard twice (see
 //! `link`): a question changes nothing, and a change is the same when repeated.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
 use tokio::sync::mpsc;
 
-use crate::config::MinBound;
-use crate::net::bind::Bound;
+use crate::config::{Config, ConfigErrors, NotSet, SettingChange};
 use crate::plan::endpoints::{PlanError, PlannedGroup};
-use crate::spec::{Endpoint, Selection};
+use crate::spec::Selection;
 use crate::supervision::{
-    ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Place, PlanDiff, Status,
+    ChunkInfo, EndpointInfo, EndpointState, ErrorGroup, Lease, Order, Place, PlanDiff, Status,
 };
 
 /// Question, service → Supervisor: these endpoints, a slice of the plan's places.
@@ -101,6 +98,18 @@ pub(crate) enum Change {
     Remove,
 }
 
+impl From<Change> for Order {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::Suspend { .. } => Self::Suspend,
+            Change::Drain => Self::Drain,
+            Change::Resume => Self::Resume,
+            Change::Retry => Self::Retry,
+            Change::Remove => Self::Remove,
+        }
+    }
+}
+
 /// What becomes of the sessions of an endpoint that is suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sessions {
@@ -151,6 +160,11 @@ pub(crate) struct ListenersClosed {
     pub(crate) listeners: Arc<[(Place, Lease)]>,
 }
 
+/// Command, thread → Listener: clients that wait for room may not have to any more.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LookAgain;
+
 /// Command, thread → EchoSession: an operator ends you.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Message)]
 #[rtype(result = "()")]
@@ -177,7 +191,8 @@ pub(crate) struct Replan {
 #[derive(Debug, Clone)]
 pub(crate) enum NewPlan {
     /// These groups instead of the configured ones; what was added stays.
-    Instead { groups: Vec<PlannedGroup>, min_bound: MinBound },
+    /// With the configuration that they are of.
+    Instead { groups: Vec<PlannedGroup>, config: Arc<Config> },
     /// This group too.
     Also(PlannedGroup),
 }
@@ -188,6 +203,8 @@ pub(crate) enum NotReplanned {
     Locked(Locked),
     /// It contradicts what is served.
     Plan(PlanError),
+    /// It contradicts what was set live.
+    Settings(ConfigErrors),
     /// So many descriptors would be needed, and so many may be had.
     FdLimit {
         needed: u64,
@@ -195,44 +212,25 @@ pub(crate) enum NotReplanned {
     },
 }
 
-/// Command, service → Supervisor: another instance may take everything over; change
-/// nothing until it has, or is told not to ([`WithdrawSockets`]).
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<Vec<Offered>, NotOffered>")]
-pub(crate) struct OfferSockets {
-    /// Which offer, so that it is the same when it is heard twice.
-    pub(crate) offer: u64,
+/// Command, service → Supervisor: set all of these keys, or none; written as
+/// `--set` takes them.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Vec<SettingChange>, SettingsRefused>")]
+pub(crate) struct ChangeSettings {
+    pub(crate) assignments: Arc<[(String, String)]>,
 }
 
-/// What another instance may take over: an endpoint with its number.
+/// Why settings stay as they are.
 #[derive(Debug, Clone)]
-pub(crate) struct Offered {
-    pub(crate) place: Place,
-    pub(crate) endpoint: Endpoint,
-    /// Where the kernel chose the number.
-    pub(crate) ordinal: Option<u32>,
-    /// Empty where it has a number of the kernel's choice and no socket now.
-    pub(crate) sockets: Vec<Bound>,
+pub(crate) enum SettingsRefused {
+    Draining,
+    NotSet(NotSet),
 }
 
-/// Why nothing is offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotOffered {
-    /// A chunk is being opened: ask again.
-    Opening,
-    Locked(Locked),
-}
-
-/// Command, service → Supervisor: nobody takes anything over; go on.
-#[derive(Debug, Clone, Copy, Message)]
+/// Command, service → Supervisor: have every thread count the sessions of each
+/// source, and tell when they have.
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct WithdrawSockets;
-
-/// Command, service → desk: another instance serves by now; leave it what it has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Retirement {
-    /// The sockets that it serves from.
-    pub(crate) taken: Arc<HashSet<RawFd>>,
-    /// The endpoints that those are of.
-    pub(crate) served: Arc<HashSet<Place>>,
+pub(crate) struct CountSources {
+    pub(crate) tell: mpsc::Sender<()>,
 }

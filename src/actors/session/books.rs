@@ -2,12 +2,11 @@
 //!
 //! Never decides how a session ends: it is told, or nobody was left to say.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
-use crate::actors::admission::Seat;
+use crate::actors::admission::{Permit, Seat};
 use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::SessionFailed;
 use crate::net::echo::End;
@@ -19,13 +18,12 @@ pub(super) struct Books {
     pub(super) local: Rc<WorkerLocal>,
     endpoint: Endpoint,
     pub(super) shared: Rc<Shared>,
-    peer: SocketAddr,
     key: usize,
     /// How it ended; `None` when it was dropped from outside.
     pub(super) end: Option<End>,
     /// An operator cut it off.
     pub(super) cut: bool,
-    _seat: Seat,
+    _permit: Permit,
 }
 
 impl Books {
@@ -33,13 +31,15 @@ impl Books {
         local: Rc<WorkerLocal>,
         key: usize,
         (endpoint, shared): (Endpoint, Rc<Shared>),
-        peer: SocketAddr,
         seat: Seat,
     ) -> Self {
+        let Seat { permit, source } = seat;
+        shared.source.set(source);
+        shared.count_source(&local.share.admission);
         local.share.counters.session_accepted();
         local.share.gauge.enter();
-        shared.meter.session_accepted(peer, local.stamp());
-        Self { local, endpoint, shared, peer, key, end: None, cut: false, _seat: seat }
+        shared.meter.session_accepted(shared.peer, local.stamp());
+        Self { local, endpoint, shared, key, end: None, cut: false, _permit: permit }
     }
 
     /// Why it is over, and the failure to report, if that is one.
@@ -70,8 +70,9 @@ impl Drop for Books {
         self.local.share.gauge.leave();
         self.shared.settle(self.local.stamp());
         self.shared.meter.session_ended();
+        drop(self.shared.source.take());
         if let Some(fault) = fault {
-            let (endpoint, peer) = (self.endpoint, Some(self.peer));
+            let (endpoint, peer) = (self.endpoint, Some(self.shared.peer));
             let failed = SessionFailed { endpoint, peer, fault, panic, error };
             self.local.report_session(failed);
         }

@@ -68,8 +68,7 @@ async fn next_piece(answer: &mut Answer) -> Result<Option<hyper::body::Bytes>, F
     }
 }
 
-/// "2026-11-28T00:00:00.000Z  recovered  tcp://127.0.0.1:80  group=lab": when, what, whose,
-/// then the rest by name.
+/// When, what, whose, from which state to which, then the rest by name.
 fn line(data: &str) -> String {
     let Ok(Value::Object(mut event)) = serde_json::from_str(data) else { return escaped(data) };
     let mut take = |name: &str| event.remove(name).map(|value| word(&value));
@@ -77,10 +76,16 @@ fn line(data: &str) -> String {
     let what = take("event").unwrap_or_default();
     let (_instance, _id) = (take("instance"), take("id"));
     let mut line = format!("{ts}  {what}");
-    for name in ["endpoint", "endpoints"] {
-        if let Some(whose) = take(name) {
-            _ = write!(line, "  {whose}");
+    for name in ["endpoint", "endpoints", "chunk", "chunks", "worker"] {
+        // `ready` and `draining` count endpoints and chunks, in objects.
+        if event.get(name).is_some_and(|value| !value.is_object() && !value.is_null()) {
+            let whose = event.remove(name).map(|value| word(&value)).unwrap_or_default();
+            let label = if name.starts_with("endpoint") { "" } else { name };
+            _ = write!(line, "  {}", format!("{label} {whose}").trim());
         }
+    }
+    if let (Some(from), Some(to)) = (event.remove("from"), event.remove("to")) {
+        _ = write!(line, "  {} → {}", word(&from), word(&to));
     }
     rest("", &event, &mut line);
     line
@@ -110,11 +115,19 @@ mod tests {
 
     #[test]
     fn a_line_says_when_what_and_whose() {
-        let data = r#"{"event":"endpoint_retrying","ts":"2026-11-28T00:00:00.000Z","instance":"a","id":7,
-            "endpoint":"tcp://127.0.0.1:80","attempts":2,"fault":{"errno":"EADDRINUSE","x":null}}"#;
-        let expected = "2026-11-28T00:00:00.000Z  endpoint_retrying  tcp://127.0.0.1:80  \
-                        attempts=2  fault.errno=EADDRINUSE";
+        let data = r#"{"event":"endpoints_changed","ts":"2026-11-28T00:00:00.000Z","instance":"a","id":7,
+            "from":"listening","to":"suspended","kind":null,"count":3,"endpoints":"127.0.0.1:80-82"}"#;
+        let expected = "2026-11-28T00:00:00.000Z  endpoints_changed  127.0.0.1:80-82  \
+                        listening → suspended  count=3";
         assert_eq!(line(data), expected);
+        let data = r#"{"event":"worker_lost","worker":2,"outlook":"restarting"}"#;
+        assert_eq!(line(data), "  worker_lost  worker 2  outlook=restarting");
+        let data =
+            r#"{"event":"draining","endpoints":{"total":7,"listening":7},"chunks":{"total":1}}"#;
+        assert_eq!(
+            line(data),
+            "  draining  chunks.total=1  endpoints.listening=7  endpoints.total=7"
+        );
     }
 
     #[test]

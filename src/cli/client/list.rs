@@ -196,6 +196,7 @@ async fn print(mut answer: Answer, format: Format, out: &mut Stdout<'_>) -> Resu
     };
     match format {
         Format::Csv => rows::write_csv(&rows, out)?,
+        _ if rows.is_empty() => {}
         _ => rows::write_table(&rows, SystemTime::now(), out.width, out)?,
     }
     let shown = rows.len() as u64;

@@ -75,7 +75,9 @@ fn table(head: &str, keys: &Map<String, Value>, section: &str) -> String {
     let mut text = format!("{head}\n");
     let order = known_order().into_iter().find(|(name, _)| *name == section);
     let place = |name: &String| {
-        order.as_ref().and_then(|(_, keys)| keys.iter().position(|key| key == name))
+        // The built-in group has the other form.
+        let name = if name == "spec" { "addresses" } else { name };
+        order.as_ref().and_then(|(_, keys)| keys.iter().position(|key| *key == name))
     };
     let mut keys: Vec<_> = keys.iter().collect();
     keys.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));

@@ -16,6 +16,7 @@ fn snapshot(totals: Totals) -> Snapshot {
         totals,
         peak_sessions: 0,
         hung_workers: 0,
+        events_lost: 0,
         late_reports: 0,
         errors_dropped: 7,
         required: 1,

@@ -3,7 +3,6 @@
 mod netns;
 
 use std::future::poll_fn;
-use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -21,14 +20,15 @@ fn bound_on(ip: IpAddr, options: &BindOptions) -> Bound {
 }
 
 fn rules(refused: &[(u16, u16)]) -> DatagramRules {
-    let guard = SourceGuard::new(refused, Box::new(|_| false));
+    let refuse_source_ports = refused.to_vec();
+    let limits = limits(&config::Udp { refuse_source_ports, ..config::Udp::default() });
+    let guard = SourceGuard::new(Arc::clone(&limits.refused), Box::new(|_| false));
     let sources = SourceRules::new(&[], &[]);
-    let limits = limits(&config::Udp::default());
-    DatagramRules { mode: Mode::Echo, max_datagram_bytes: 65_507, sources, guard, limits }
+    DatagramRules { mode: Mode::Echo, sources, guard, limits }
 }
 
-fn limits(udp: &config::Udp) -> Arc<SourceLimits> {
-    Arc::new(SourceLimits::new(udp, RandomState::new(), Instant::now()))
+fn limits(udp: &config::Udp) -> Arc<DatagramLimits> {
+    Arc::new(DatagramLimits::new(udp, Instant::now()))
 }
 
 /// A client that waits no longer than two seconds for an answer.
@@ -187,7 +187,8 @@ async fn a_refused_source_port_gets_no_answer_and_is_counted() {
 async fn two_listeners_never_answer_each_other() {
     let (first, mut second) = (Server::on(Ipv4Addr::LOCALHOST), Server::on(Ipv4Addr::LOCALHOST));
     let own = first.address();
-    second.rules.guard = SourceGuard::new(&[], Box::new(move |source| source == own));
+    let refused = Arc::clone(&second.rules.limits.refused);
+    second.rules.guard = SourceGuard::new(refused, Box::new(move |source| source == own));
     let forged = first.socket.bound().socket();
     forged.send_to(b"ping", &second.address().into()).expect("a datagram");
     forged.send_to(b"self", &first.address().into()).expect("a datagram");
@@ -208,7 +209,8 @@ async fn two_listeners_never_answer_each_other() {
 async fn a_datagram_over_the_limit_is_dropped_whole() {
     let local = IpAddr::from(Ipv4Addr::LOCALHOST);
     let mut server = Server::on(local);
-    server.rules.max_datagram_bytes = 100;
+    // Also where the limit comes while the socket serves.
+    server.rules.limits.follow(&config::Udp { max_datagram_bytes: 100, ..config::Udp::default() });
     let sender = client(local, server.address());
     sender.send(&[7; 100]).expect("a datagram");
     server.serve();

@@ -7,6 +7,7 @@
 mod address;
 mod crash;
 mod grow;
+mod journal;
 mod members;
 mod operate;
 mod query;
@@ -24,6 +25,7 @@ use crate::supervision::chunk::{
 };
 use crate::supervision::failure::Fault;
 use crate::supervision::states::{ChunkCounts, EndpointCounts, EndpointState};
+pub use journal::StateChange;
 use members::Members;
 pub use members::SubLease;
 pub use operate::Hold;
@@ -117,6 +119,8 @@ pub struct ChunkTable<S> {
     emptying: BTreeSet<ChunkId>,
     /// Where each endpoint of the plan is.
     places: Vec<Place>,
+    /// State changes that nobody took yet.
+    journal: Vec<StateChange>,
 }
 
 impl<S> ChunkTable<S> {
@@ -143,6 +147,7 @@ impl<S> ChunkTable<S> {
             members: Members::default(),
             emptying: BTreeSet::new(),
             places: Vec::new(),
+            journal: Vec::new(),
         };
         table.renumber(total, rollback, |_| None);
         let size = u64::from(chunk_size);
@@ -289,7 +294,8 @@ impl<S> ChunkTable<S> {
         let next = chunk.state.on(event)?;
         *self.states.of(chunk.state) -= 1;
         *self.states.of(next) += 1;
-        chunk.state = next;
+        let from = std::mem::replace(&mut chunk.state, next);
+        self.note(StateChange::Chunk { chunk: id, from, to: next });
         Ok(())
     }
 
@@ -300,12 +306,18 @@ impl<S> ChunkTable<S> {
         self.endpoints.enter(state);
         chunk.missing -= u32::from(row.state.is_missing());
         chunk.missing += u32::from(state.is_missing());
-        row.state = state;
+        let from = std::mem::replace(&mut row.state, state);
+        let fault = row.fault;
         self.members.look_at(place);
         let decides = matches!(state, EndpointState::Listening | EndpointState::Quarantined);
         if !row.decided && (decides || state.is_held()) {
             row.decided = true;
             self.undecided -= 1;
+        }
+        if from != state {
+            let Place { chunk, slot } = place;
+            let (first, last, to) = (slot, slot, state);
+            self.note(StateChange::Endpoints { chunk, first, last, from, to, fault });
         }
     }
 

@@ -13,6 +13,7 @@ mod loopback;
 mod namespace;
 mod needs;
 mod process;
+mod served;
 mod spoof;
 
 pub(crate) use alone::{alone, count_poisoned, own_descriptors, own_threads, poisoned};
@@ -27,6 +28,7 @@ pub(crate) use loopback::{Block, assert_free};
 pub(crate) use namespace::Namespace;
 pub(crate) use needs::{Need, needs, raise_own_descriptor_limit};
 pub(crate) use process::{Finished, Running};
+pub(crate) use served::Served;
 pub(crate) use spoof::Spoofer;
 
 use std::time::{Duration, Instant};
