@@ -4,6 +4,7 @@
 //! for room to answer: what cannot be sent now is dropped and counted.
 
 mod message;
+mod own;
 mod replies;
 
 use std::io;
@@ -24,7 +25,11 @@ use super::sys::{self, Watched};
 use crate::config::Mode;
 use crate::supervision::DropReason;
 use message::Arrival;
+use own::Outbox;
 use replies::Replies;
+
+pub(crate) use own::OwnDatagrams;
+pub use own::{Answers, Datagram, DatagramHandler, amplifying};
 
 /// Datagrams after which a socket lets its neighbours run: a batch.
 const DATAGRAMS_A_POLL: usize = BATCH;
@@ -37,11 +42,13 @@ const ROOM: usize = 64 * 1024;
 pub(crate) struct DatagramPool {
     batch: Batch,
     replies: Replies,
+    /// Made for the first answer of an embedder's own.
+    outbox: Option<Outbox>,
 }
 
 impl Default for DatagramPool {
     fn default() -> Self {
-        Self { batch: Batch::new(ROOM), replies: Replies::default() }
+        Self { batch: Batch::new(ROOM), replies: Replies::default(), outbox: None }
     }
 }
 
@@ -54,6 +61,8 @@ pub(crate) struct DatagramRules {
     pub(crate) sources: SourceRules,
     /// Whom it never answers.
     pub(crate) guard: SourceGuard,
+    /// Who answers instead of `mode`, if somebody does.
+    pub(crate) own: Option<OwnDatagrams>,
     /// What it answers no more; shared by all groups.
     pub(crate) limits: Arc<DatagramLimits>,
 }
@@ -197,7 +206,7 @@ fn serve(
     rules: &DatagramRules,
     tally: &mut UdpTally,
 ) {
-    let DatagramPool { batch, replies } = pool;
+    let DatagramPool { batch, replies, outbox } = pool;
     replies.clear();
     let mut clock = None;
     for place in 0..count {
@@ -209,6 +218,16 @@ fn serve(
             count_losses(bound, total, tally);
         }
         let standing = rules.sources.standing(arrival.source.ip());
+        if let Some(own) = &rules.own {
+            match refusal(&arrival, batch, rules, standing, &mut clock) {
+                None => {
+                    let outbox = outbox.get_or_insert_default();
+                    own.answer(bound, (&arrival, batch), outbox, tally);
+                }
+                Some(reason) => tally.drop_one(reason),
+            }
+            continue;
+        }
         match rules.mode {
             Mode::Discard if standing == Standing::Denied => tally.drop_one(DropReason::Source),
             Mode::Discard => {}
@@ -219,6 +238,9 @@ fn serve(
         }
     }
     replies.send(bound, batch, tally);
+    if let Some(outbox) = outbox {
+        outbox.send(bound, tally);
+    }
 }
 
 /// Why this datagram gets no answer; `None` = it gets one.

@@ -4,8 +4,9 @@
 //! A future on the service's thread, not an actor: nothing that it calls is
 //! meant to panic, and nothing is left to restart it.
 
+mod handing_over;
+
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,12 +24,11 @@ use crate::actors::error_log::{Book, ErrorLog};
 use crate::actors::event_hub::EventHub;
 use crate::actors::link::{Link, LinkTarget};
 use crate::actors::protocol::{
-    ActorEnded, AddressesChanged, AttachThread, ErrorLogReturned, ReportErrors, Retirement,
-    WithdrawSockets,
+    ActorEnded, AddressesChanged, AttachThread, ErrorLogReturned, ReportErrors,
 };
 use crate::actors::supervisor::Supervisor;
 use crate::actors::watch::{Ended, start_watched};
-use crate::supervision::{Charge, DrainReport, ErrorReport, Event, Place, Restarts, WorkerId};
+use crate::supervision::{Charge, DrainReport, ErrorReport, Event, Restarts, WorkerId};
 
 /// Pause before a thread that the system refused is asked for again, and the
 /// longest one before a Supervisor or ErrorLog that keeps dying comes back.
@@ -149,32 +149,6 @@ impl Guardian {
         if !self.plays(Role::Supervisor) {
             self.start_role(Role::Supervisor);
         }
-    }
-
-    /// Leaves what was taken to another instance, and drains the rest, which is returned.
-    pub(super) fn begin_retire(&mut self, retirement: Retirement) -> HashSet<Place> {
-        let gone = self.charges.desk.borrow_mut().begin_retire(retirement);
-        if !self.plays(Role::Supervisor) {
-            self.start_role(Role::Supervisor);
-        }
-        gone
-    }
-
-    /// The sessions of what was not taken had their time.
-    pub(super) fn cut_overdue(&self, gone: HashSet<Place>) {
-        self.charges.desk.borrow().cut_overdue(gone);
-    }
-
-    /// Nobody takes over what was offered.
-    pub(super) fn withdraw(&self) {
-        self.charges.desk.borrow_mut().withdraw();
-        self.tell(WithdrawSockets);
-    }
-
-    /// Lets the listeners serve.
-    pub(super) fn open_gate(&self) {
-        self.charges.desk.borrow_mut().open_gate(Instant::now());
-        self.tell(AddressesChanged);
     }
 
     /// What was there when the drain began.

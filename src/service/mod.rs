@@ -16,10 +16,13 @@ mod handover;
 mod inject;
 mod joins;
 mod operations;
+mod own_code;
 mod own_ports;
 mod pages;
 mod present_plan;
 mod replanning;
+mod retiring;
+mod run;
 mod settings;
 mod system;
 mod tree;
@@ -27,6 +30,7 @@ mod tree;
 pub mod planning;
 #[cfg(feature = "signals")]
 pub mod signals;
+mod subscribers;
 mod summary;
 
 pub use builder::{Service, ServiceBuilder, StartError};
@@ -35,14 +39,18 @@ pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use handover::{Offer, OfferError, OfferedSocket};
 pub use operations::{ListOptions, OperationError};
 pub use pages::Pages;
+pub use run::RunError;
+pub use subscribers::Happened;
 pub use summary::Summary;
 
 pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
+pub use crate::actors::policy::{Decision, EndpointFailed, FailurePolicy};
 pub use crate::actors::protocol::Sessions;
 pub use crate::actors::session::{
     Busy, Outcome, SessionContext, SessionHandler, SessionStream, session_actors,
 };
+pub use crate::net::datagram::{Answers, Datagram, DatagramHandler, amplifying};
 pub use crate::net::given::{GivenSocket, Unfit};
 pub use crate::supervision::{Event, Occurrence};

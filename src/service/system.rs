@@ -2,7 +2,6 @@
 
 use std::future::pending;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,6 +11,8 @@ use tokio::sync::{mpsc, watch};
 use super::adoption::Adoption;
 use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
+use super::retiring::retire;
+use super::subscribers::{Subscribers, Subscription};
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 use crate::actors::handlers::Handlers;
@@ -26,7 +27,7 @@ use crate::config::{Config, LiveConfig};
 use crate::supervision::{Event, Totals, WorkerCounters};
 
 /// What a handle asks of the service's thread.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Command {
     /// Serve: what was taken over is this service's now.
     OpenGate,
@@ -40,6 +41,8 @@ pub(super) enum Command {
     Drain,
     /// End at once.
     Stop,
+    /// Tell this actor what happens.
+    Subscribe(Subscription),
     /// Suffer this fault.
     #[cfg(feature = "fault-injection")]
     Inject(Injection),
@@ -86,6 +89,7 @@ pub(super) fn start(
         started: Instant::now(),
         run: Arc::default(),
         handlers: Arc::new(handlers),
+        escalation: Arc::new(watch::Sender::new(None)),
         ordinals: Arc::new((1 << 31).into()),
         plan: Arc::new(plan),
     };
@@ -140,13 +144,14 @@ fn run(
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         let mut tree = tree::start(config, shared, adoption, outlets);
-        let mut command = serve(&mut tree, shared, &mut inbox).await;
-        let present = || settings.borrow().config().shutdown.drain_timeout;
-        if let Command::Retire(retirement, timeout) = command {
-            let times = [timeout, present()];
-            command = retire(&mut tree, retirement, times, &mut inbox).await;
+        let mut subscribers = Subscribers::default();
+        let mut end = serve(&mut tree, shared, &mut inbox, &mut subscribers).await;
+        let timeout = || settings.borrow().config().shutdown.drain_timeout;
+        if let End::Retire(retirement, own) = end {
+            let times = [own, timeout()];
+            end = retire(&mut tree, retirement, times, &mut inbox, &mut subscribers).await;
         }
-        drain(present(), &mut tree, command, &mut inbox).await;
+        drain(timeout(), &mut tree, end, &mut inbox, &mut subscribers).await;
         shared.ending.store(true, Ordering::Release);
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
@@ -162,6 +167,8 @@ fn run(
             accepted: totals.accepted,
             forced: totals.forced,
         });
+        shared.events.close();
+        subscribers.finish().await;
         Ok(Summary {
             uptime,
             drain: tree.guardian.drain_report(),
@@ -169,73 +176,56 @@ fn run(
             peak_sessions: shared.gauge.peak(),
             errors,
             restarts: shared.restarts.read(),
+            escalated: shared.escalation.borrow().clone(),
         })
     })
 }
 
-/// Serves until the handle asks for the end, or is gone.
+/// How a service ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// Another instance goes on; sessions may for so long.
+    Retire(Retirement, Option<Duration>),
+    /// Sessions end first.
+    Drain,
+    /// At once.
+    Stop,
+}
+
+/// Serves until the handle asks for the end, or is gone, or a failure is escalated.
 async fn serve(
     tree: &mut Tree,
     shared: &Shared,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
-) -> Command {
-    #[cfg(not(feature = "fault-injection"))]
-    let _ = shared;
+    subscribers: &mut Subscribers,
+) -> End {
+    let mut escalated = shared.escalation.subscribe();
     loop {
-        match next(tree, inbox).await {
+        // What dies meanwhile comes back.
+        let command = tokio::select! {
+            // A handle that is gone wants the service to end.
+            command = inbox.recv() => command.unwrap_or(Command::Stop),
+            Ok(_) = escalated.wait_for(Option::is_some) => Command::Drain,
+            () = tree.guardian.watch() => Command::Stop,
+        };
+        match command {
+            Command::Drain => return End::Drain,
+            Command::Stop => return End::Stop,
+            Command::Retire(retirement, timeout) => return End::Retire(retirement, timeout),
             Command::OpenGate => tree.guardian.open_gate(),
             Command::Withdraw => tree.guardian.withdraw(),
+            Command::Subscribe(subscription) => subscribers.add(subscription),
             #[cfg(feature = "fault-injection")]
             Command::Inject(injection) => super::inject::inject(tree, shared, injection),
-            command => return command,
-        }
-    }
-}
-
-/// Leaves the listeners to another instance, and waits until the last session has
-/// ended, their time is over, or somebody wants the end. What dies meanwhile comes back.
-/// The times are those of all sessions, and of those whose endpoint is gone.
-async fn retire(
-    tree: &mut Tree,
-    retirement: Retirement,
-    [timeout, drain_timeout]: [Option<Duration>; 2],
-    inbox: &mut mpsc::UnboundedReceiver<Command>,
-) -> Command {
-    let Tree { guardian, drained, .. } = tree;
-    let mut gone = Some(guardian.begin_retire(retirement));
-    let mut over = pin!(wait(timeout));
-    let mut overdue = pin!(wait(drain_timeout));
-    loop {
-        tokio::select! {
-            _ = drained.wait_for(|over| *over) => return Command::Drain,
-            () = &mut over => return Command::Drain,
-            () = &mut overdue, if gone.is_some() => {
-                guardian.cut_overdue(gone.take().unwrap_or_default());
-            }
-            command = inbox.recv() => match command {
-                None | Some(Command::Stop) => return Command::Stop,
-                Some(Command::Drain) => return Command::Drain,
-                Some(_) => {}
-            },
-            () = guardian.watch() => {}
         }
     }
 }
 
 /// Waits for that long; `None` = for ever.
-async fn wait(time: Option<Duration>) {
+pub(super) async fn wait(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => pending().await,
-    }
-}
-
-/// The next command; what dies meanwhile comes back.
-async fn next(tree: &mut Tree, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Command {
-    tokio::select! {
-        // A handle that is gone wants the service to end.
-        command = inbox.recv() => command.unwrap_or(Command::Stop),
-        () = tree.guardian.watch() => Command::Stop,
     }
 }
 
@@ -244,17 +234,24 @@ async fn next(tree: &mut Tree, inbox: &mut mpsc::UnboundedReceiver<Command>) -> 
 async fn drain(
     timeout: Option<Duration>,
     tree: &mut Tree,
-    command: Command,
+    end: End,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
+    subscribers: &mut Subscribers,
 ) {
     let Tree { guardian, drained, .. } = tree;
     guardian.begin_drain();
-    if command == Command::Stop {
+    if end == End::Stop {
         return;
     }
     let stop = async {
-        // A second request to drain changes nothing.
-        while !matches!(inbox.recv().await, None | Some(Command::Stop)) {}
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Stop => return,
+                Command::Subscribe(subscription) => subscribers.add(subscription),
+                // A second request to drain changes nothing.
+                _ => {}
+            }
+        }
     };
     let deadline = wait(timeout);
     tokio::select! {

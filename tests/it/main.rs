@@ -35,6 +35,8 @@ mod metrics;
 mod namespaces;
 mod on_bind_error;
 mod output;
+mod own_datagrams;
+mod own_policy;
 mod own_sessions;
 mod plan_findings;
 mod privileges;

@@ -77,7 +77,8 @@ fn joins(first: &Arrival, next: &Arrival, count: usize) -> bool {
         && first.returns_like(next)
 }
 
-fn send(
+/// Sends these answers of a batch in their order, and counts what became of each.
+pub(super) fn send(
     bound: &Bound,
     batch: &mut Batch,
     places: &[usize],
