@@ -39,6 +39,7 @@
 //! |---|---|
 //! | `control` (feature `http`) | the control API of a service over HTTP; metrics for Prometheus |
 //! | [`service`] | [`Service`](service::Service), its handle, snapshot and summary; signals (feature `signals`), for programs that want them |
+//! | `handover` (feature `http`) | a new instance gets the sockets of the running one, and serves from them |
 //! | `actors` (private) | the tree: Supervisor, Workers, Listeners, EchoSessions, ErrorLog, and every message between them |
 //! | `net` (private) | the only bind, accept and its error classes, the pump that echoes, datagrams, what the machine says of itself |
 //! | `process` (feature `process`) | user, group, capabilities and sandbox of a whole process, for programs that want them |
@@ -81,6 +82,8 @@ pub mod guide;
 pub mod config;
 #[cfg(feature = "http")]
 pub mod control;
+#[cfg(feature = "http")]
+pub mod handover;
 pub mod plan;
 #[cfg(feature = "process")]
 pub mod process;
