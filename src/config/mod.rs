@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod model;
 mod nearest;
+mod restart;
 mod schema;
 mod sources;
 mod strings;

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, oneshot, watch};
 
-use crate::config::{ConfigErrors, LoadedConfig};
+use crate::config::{ConfigErrors, EffectiveValue, LoadedConfig};
 use crate::service::{OperationError, ServiceHandle};
 use crate::supervision::PlanDiff;
 
@@ -135,6 +135,11 @@ impl Reloader {
             *last = loaded;
         }
         Ok(diff)
+    }
+
+    /// What can be set live, as it is.
+    pub(super) fn settings(&self) -> Vec<(String, EffectiveValue)> {
+        self.handle.settings()
     }
 
     /// What the service was started with, and what it read last.

@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use serde::Serialize;
+use serde_json::{Map, json};
 
 use super::State;
 use crate::control::refusal::Refusal;
@@ -68,4 +69,11 @@ pub(super) async fn config(state: State) -> Result<HttpResponse, Refusal> {
         Refusal::new(404, "not_found", message, "the program that embeds it knows its own")
     })?;
     Ok(HttpResponse::Ok().json(running))
+}
+
+/// Every key that can be set live, with its present value.
+pub(super) async fn settings(state: State) -> Result<HttpResponse, Refusal> {
+    let settings = state.handle.settings();
+    let settings: Map<_, _> = settings.into_iter().map(|(key, it)| (key, json!(it))).collect();
+    Ok(HttpResponse::Ok().json(settings))
 }

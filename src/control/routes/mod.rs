@@ -53,6 +53,7 @@ fn table() -> Vec<At> {
         at("/api/v1/summary").get(about::summary),
         at("/api/v1/plan").get(about::plan),
         at("/api/v1/config").get(about::config),
+        at("/api/v1/settings").get(about::settings).on(Method::PATCH, order(OrderKind::Set)),
         at("/api/v1/endpoints")
             .get(lists::endpoints)
             .on(Method::POST, order(OrderKind::Add))

@@ -24,7 +24,7 @@ pub(crate) use client::{
 };
 pub(crate) use command::{Ipcow, binary};
 pub(crate) use events::{Ready, counts};
-pub(crate) use http::Api;
+pub(crate) use http::{Answer, Api};
 pub(crate) use lab::Lab;
 pub(crate) use loopback::{Block, assert_free};
 pub(crate) use namespace::Namespace;
