@@ -3,6 +3,7 @@
 //! Holds the groups' sets side by side. `build` makes it from specs. Never
 //! lists endpoints unless it is iterated; never asks the machine.
 
+mod admin;
 mod build;
 mod changes;
 mod compose;
@@ -25,9 +26,16 @@ use std::sync::Arc;
 use crate::config::ListenSettings;
 use crate::spec::{Endpoint, EndpointSet, Endpoints, Port, Protocol};
 
-pub use build::{build, build_from};
+#[doc(hidden)]
+pub use admin::build_around;
+pub(crate) use admin::exclusion;
+pub use build::build;
+#[doc(hidden)]
+pub use build::build_from;
 pub use error::{PlanError, SpecPlace};
-pub use offline::{check, known};
+pub use offline::check;
+#[doc(hidden)]
+pub use offline::known;
 
 /// One `[[listen]]` group and what it serves.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ mod changes;
 mod crash;
 mod dispatch;
 mod drain;
+mod handover;
 mod limits;
 mod listing;
 mod members;
@@ -120,6 +121,8 @@ pub(crate) struct Desk {
     share_out_at: Option<Instant>,
     heartbeat_at: Instant,
     crashes: HashMap<Part, Restarts>,
+    /// Another instance may take everything over.
+    offering: Option<u64>,
     /// What was there when the drain under way began.
     drain: Option<DrainReport>,
     orders: Orders,
@@ -143,6 +146,7 @@ impl Desk {
             share_out_at: None,
             heartbeat_at: now + slot::HEARTBEAT,
             crashes: HashMap::new(),
+            offering: None,
             drain: None,
             orders: Orders::default(),
             configured,
