@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::records::AccessSink;
 use super::session::{OwnSessions, StartSession};
 use crate::config::LogLevel;
 
@@ -14,6 +15,7 @@ use crate::config::LogLevel;
 pub(crate) struct Handlers {
     pub(crate) sessions: ByGroup<dyn StartSession>,
     pub(crate) log_level: LevelHook,
+    pub(crate) access_log: Option<Arc<dyn AccessSink>>,
 }
 
 /// Who follows `log.level`, if anybody does: a service has no log of its own.

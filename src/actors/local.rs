@@ -20,6 +20,7 @@ use actix::{Actor, Context, Handler, WeakAddr};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use super::flows::Flows;
 use super::listener::Listener;
 use super::protocol::{CloseListener, CutSession, EndSession, SessionFailed, WorkerDrained};
 use super::session::SessionHandle;
@@ -28,7 +29,7 @@ use super::udp_listener::UdpListener;
 use crate::net::accept::shortage::Shortage;
 use crate::net::bind::Bound;
 use crate::net::datagram::DatagramPool;
-use crate::supervision::{Fault, Place, Stamp, WorkerId};
+use crate::supervision::{EndReason, Fault, Place, Stamp, WorkerId};
 
 /// Size of the buffer that all sessions of a thread read into. Unit: bytes.
 const SCRATCH: usize = 64 * 1024;
@@ -102,6 +103,8 @@ pub(crate) struct WorkerLocal {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     /// Made for the first datagram.
     datagrams: OnceCell<RefCell<DatagramPool>>,
+    /// UDP flows, where they are recorded; made for the first datagram.
+    pub(super) flows: RefCell<Option<Flows>>,
     now: Cell<Instant>,
     /// How long this thread had run at the last tick.
     pub(super) ran: Cell<Duration>,
@@ -137,6 +140,7 @@ impl WorkerLocal {
                 share,
                 scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
                 datagrams: OnceCell::new(),
+                flows: RefCell::default(),
                 now: Cell::new(Instant::now()),
                 ran: Cell::default(),
                 draining: Cell::new(false),
@@ -168,13 +172,20 @@ impl WorkerLocal {
             self.set_now(now);
             self.show_itself(now, before);
             self.visit_sessions();
+            if let Some(flows) = &mut *self.flows.borrow_mut() {
+                flows.look(now);
+            }
             before = now;
         }
     }
 
     /// Where this thread's datagrams are while they are answered.
     pub(crate) fn datagrams(&self) -> &RefCell<DatagramPool> {
-        self.datagrams.get_or_init(RefCell::default)
+        self.datagrams.get_or_init(|| {
+            let mut pool = DatagramPool::default();
+            pool.tap.keeps = self.share.records.as_ref().map(|records| records.capture());
+            RefCell::new(pool)
+        })
     }
 
     /// Closes every listener, lets the sessions end, and says so.
@@ -188,6 +199,9 @@ impl WorkerLocal {
                 self.listeners.borrow().values().map(|entry| entry.addr.clone()).collect();
             for listener in listeners {
                 listener.close().await;
+            }
+            if let Some(flows) = &mut *self.flows.borrow_mut() {
+                flows.end(EndReason::Drain);
             }
             self.emptied().await;
             let _ending = self.share.supervisor.deliver(WorkerDrained { worker: self.id }).await;

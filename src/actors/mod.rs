@@ -7,6 +7,7 @@ pub(crate) mod admission;
 pub(crate) mod desk;
 pub(crate) mod error_log;
 pub(crate) mod event_hub;
+pub(crate) mod flows;
 pub(crate) mod handlers;
 pub(crate) mod link;
 pub(crate) mod listener;
@@ -16,6 +17,7 @@ pub(crate) mod orders;
 #[cfg(feature = "fault-injection")]
 pub(crate) mod poison;
 pub(crate) mod protocol;
+pub(crate) mod records;
 pub(crate) mod roster;
 mod serving;
 pub(crate) mod session;

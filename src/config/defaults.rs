@@ -5,6 +5,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::access_log::AccessLog;
 use super::model::{
     Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, Log,
     LogFormat, LogLevel, MinBound, Mode, OnBindError, OnLimit, Process, Retry, SandboxMode,
@@ -32,6 +33,7 @@ impl Default for Config {
             process: Process::default(),
             control: Control::default(),
             admin: Admin::default(),
+            access_log: AccessLog::default(),
             log: Log::default(),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::access_log::AccessLog;
 use crate::spec::{Cidr, Spec};
 
 /// The effective configuration of one service.
@@ -46,6 +47,8 @@ pub struct Config {
     pub control: Control,
     /// `[admin]`
     pub admin: Admin,
+    /// `[access_log]`
+    pub access_log: AccessLog,
     /// `[log]`
     pub log: Log,
 }
@@ -363,6 +366,7 @@ impl Config {
             ("process", self.process != new.process),
             ("control", self.control != new.control),
             ("admin", self.admin != new.admin),
+            ("access_log", self.access_log != new.access_log),
             ("log.format", self.log.format != new.log.format),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

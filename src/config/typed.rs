@@ -9,6 +9,7 @@ use std::time::Duration;
 use ::config::{ConfigError, Map, Value, ValueKind};
 use serde::Deserialize;
 
+use super::access_log::RawAccessLog;
 use super::groups;
 use super::layer::{Flat, flat};
 use super::model::{
@@ -52,6 +53,7 @@ struct Sections {
     process: RawProcess,
     control: RawControl,
     admin: RawAdmin,
+    access_log: RawAccessLog,
     log: RawLog,
 }
 
@@ -208,6 +210,7 @@ pub(crate) fn config(
         },
         control: control(raw.control)?,
         admin: admin(&raw.admin)?,
+        access_log: raw.access_log.into(),
         log: Log { level: raw.log.level, format: raw.log.format },
     })
 }

@@ -5,6 +5,7 @@
 
 mod message;
 mod replies;
+mod tap;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use crate::config::Mode;
 use crate::supervision::DropReason;
 use message::Arrival;
 use replies::Replies;
+pub(crate) use tap::{Seen, Tap};
 
 /// Datagrams after which a socket lets its neighbours run: a batch.
 const DATAGRAMS_A_POLL: usize = BATCH;
@@ -37,11 +39,13 @@ const ROOM: usize = 64 * 1024;
 pub(crate) struct DatagramPool {
     batch: Batch,
     replies: Replies,
+    /// What was received since somebody took it.
+    pub(crate) tap: Tap,
 }
 
 impl Default for DatagramPool {
     fn default() -> Self {
-        Self { batch: Batch::new(ROOM), replies: Replies::default() }
+        Self { batch: Batch::new(ROOM), replies: Replies::default(), tap: Tap::default() }
     }
 }
 
@@ -197,7 +201,7 @@ fn serve(
     rules: &DatagramRules,
     tally: &mut UdpTally,
 ) {
-    let DatagramPool { batch, replies } = pool;
+    let DatagramPool { batch, replies, tap } = pool;
     replies.clear();
     let mut clock = None;
     for place in 0..count {
@@ -209,16 +213,19 @@ fn serve(
             count_losses(bound, total, tally);
         }
         let standing = rules.sources.standing(arrival.source.ip());
-        match rules.mode {
-            Mode::Discard if standing == Standing::Denied => tally.drop_one(DropReason::Source),
-            Mode::Discard => {}
-            Mode::Echo => match refusal(&arrival, batch, rules, standing, &mut clock) {
-                None => replies.push(arrival),
-                Some(reason) => tally.drop_one(reason),
-            },
+        let dropped = match rules.mode {
+            Mode::Discard => (standing == Standing::Denied).then_some(DropReason::Source),
+            Mode::Echo => refusal(&arrival, batch, rules, standing, &mut clock),
+        };
+        tap.see(&arrival, batch, dropped);
+        match dropped {
+            Some(reason) => tally.drop_one(reason),
+            None if rules.mode == Mode::Echo => replies.push(arrival),
+            None => {}
         }
     }
-    replies.send(bound, batch, tally);
+    let answered = replies.send(bound, batch, tally);
+    tap.answered(count, answered);
 }
 
 /// Why this datagram gets no answer; `None` = it gets one.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::actors::records::AccessCounts;
 use crate::supervision::{DrainReport, ErrorReport, RestartCounts, Totals};
 
 /// What a service did from its start to its end.
@@ -24,4 +25,6 @@ pub struct Summary {
     pub errors: ErrorReport,
     /// Parts of the tree that came back after a crash.
     pub restarts: RestartCounts,
+    /// What became of the records of the access log; `None` = there was none.
+    pub access_log: Option<AccessCounts>,
 }
