@@ -16,6 +16,7 @@ use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, WrapFuture};
 
 use super::link::Link;
+use super::policy::Decided;
 use super::protocol::{GroupConnections, JudgeFailures, ReportErrors};
 use super::supervisor::Supervisor;
 pub(crate) use book::Book;
@@ -76,9 +77,14 @@ impl Handler<JudgeFailures> for ErrorLog {
     type Result = ();
 
     fn handle(&mut self, order: JudgeFailures, ctx: &mut Self::Context) {
-        let judged = self.book.borrow_mut().judge(&order, fastrand::f64(), Instant::now());
-        let supervisor = self.supervisor.clone();
+        let (book, supervisor) = (Rc::clone(&self.book), self.supervisor.clone());
+        let own = book.borrow().own.clone();
         let sent = async move {
+            let decided = match &own {
+                Some(own) => own.ask(&order).await,
+                None => Decided::default(),
+            };
+            let judged = book.borrow_mut().judge(&order, decided, fastrand::f64(), Instant::now());
             let _ending = supervisor.deliver(judged).await;
         };
         ctx.spawn(sent.into_actor(self));

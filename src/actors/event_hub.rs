@@ -7,11 +7,14 @@
 pub(crate) mod lines;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context as Task, Poll};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
+use futures_core::Stream;
 use tokio::sync::mpsc;
 
 use crate::supervision::{Event, Occurrence};
@@ -121,6 +124,11 @@ impl EventHub {
         }
     }
 
+    /// Ends every subscription: those who wait hear what was said before, then the end.
+    pub(crate) fn close(&self) {
+        self.readers.store(None);
+    }
+
     /// How many events readers have lost, all together.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
@@ -135,13 +143,21 @@ impl EventHub {
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.readers.store(None);
+        self.0.close();
     }
 }
 
 impl fmt::Debug for Reader {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Reader").field("lost", &self.lost).finish_non_exhaustive()
+    }
+}
+
+impl Stream for Events {
+    type Item = Occurrence;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Occurrence>> {
+        self.queue.poll_recv(task)
     }
 }
 

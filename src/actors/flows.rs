@@ -69,7 +69,7 @@ impl Flows {
             };
             flow.last = now;
             flow.bytes_in += datagram.bytes;
-            flow.bytes_out += if datagram.answered { datagram.bytes } else { 0 };
+            flow.bytes_out += datagram.bytes_out;
             flow.denied &= datagram.denied;
             flow.head.take_in(&datagram.head);
         }

@@ -6,14 +6,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::policy::OwnPolicy;
 use super::records::AccessSink;
 use super::session::{OwnSessions, StartSession};
 use crate::config::LogLevel;
+use crate::net::datagram::DatagramHandler;
 
 /// What an embedder brought along.
 #[derive(Clone, Default)]
 pub(crate) struct Handlers {
     pub(crate) sessions: ByGroup<dyn StartSession>,
+    /// Who is asked what becomes of failed endpoints.
+    pub(crate) policy: Option<OwnPolicy>,
+    pub(crate) datagrams: ByGroup<dyn DatagramHandler>,
     pub(crate) log_level: LevelHook,
     pub(crate) access_log: Option<Arc<dyn AccessSink>>,
 }
@@ -76,13 +81,14 @@ impl Handlers {
     /// Whether an endpoint that moves from one group to the other is served
     /// otherwise, though the settings are the same.
     pub(crate) fn tell_apart(&self, one: &str, other: &str) -> bool {
-        let own = |group: &str| self.sessions.of(group).is_some();
+        let own =
+            |group: &str| self.sessions.of(group).is_some() || self.datagrams.of(group).is_some();
         one != other && (own(one) || own(other))
     }
 
     /// The groups that have something of their own.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
-        self.sessions.named()
+        self.sessions.named().chain(self.datagrams.named())
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod opening;
 pub(crate) mod orders;
 #[cfg(feature = "fault-injection")]
 pub(crate) mod poison;
+pub(crate) mod policy;
 pub(crate) mod protocol;
 pub(crate) mod records;
 pub(crate) mod roster;

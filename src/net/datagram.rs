@@ -4,6 +4,7 @@
 //! for room to answer: what cannot be sent now is dropped and counted.
 
 mod message;
+mod own;
 mod replies;
 mod tap;
 
@@ -25,8 +26,12 @@ use super::sys::{self, Watched};
 use crate::config::Mode;
 use crate::supervision::DropReason;
 use message::Arrival;
+use own::Outbox;
 use replies::Replies;
 pub(crate) use tap::{Seen, Tap};
+
+pub(crate) use own::OwnDatagrams;
+pub use own::{Answers, Datagram, DatagramHandler, amplifying};
 
 /// Datagrams after which a socket lets its neighbours run: a batch.
 const DATAGRAMS_A_POLL: usize = BATCH;
@@ -41,11 +46,14 @@ pub(crate) struct DatagramPool {
     replies: Replies,
     /// What was received since somebody took it.
     pub(crate) tap: Tap,
+    /// Made for the first answer of an embedder's own.
+    outbox: Option<Outbox>,
 }
 
 impl Default for DatagramPool {
     fn default() -> Self {
-        Self { batch: Batch::new(ROOM), replies: Replies::default(), tap: Tap::default() }
+        let tap = Tap::default();
+        Self { batch: Batch::new(ROOM), replies: Replies::default(), tap, outbox: None }
     }
 }
 
@@ -58,6 +66,8 @@ pub(crate) struct DatagramRules {
     pub(crate) sources: SourceRules,
     /// Whom it never answers.
     pub(crate) guard: SourceGuard,
+    /// Who answers instead of `mode`, if somebody does.
+    pub(crate) own: Option<OwnDatagrams>,
     /// What it answers no more; shared by all groups.
     pub(crate) limits: Arc<DatagramLimits>,
 }
@@ -201,7 +211,7 @@ fn serve(
     rules: &DatagramRules,
     tally: &mut UdpTally,
 ) {
-    let DatagramPool { batch, replies, tap } = pool;
+    let DatagramPool { batch, replies, tap, outbox } = pool;
     replies.clear();
     let mut clock = None;
     for place in 0..count {
@@ -214,18 +224,33 @@ fn serve(
         }
         let standing = rules.sources.standing(arrival.source.ip());
         let dropped = match rules.mode {
-            Mode::Discard => (standing == Standing::Denied).then_some(DropReason::Source),
-            Mode::Echo => refusal(&arrival, batch, rules, standing, &mut clock),
+            Mode::Discard if rules.own.is_none() => {
+                (standing == Standing::Denied).then_some(DropReason::Source)
+            }
+            _ => refusal(&arrival, batch, rules, standing, &mut clock),
         };
         tap.see(&arrival, batch, dropped);
-        match dropped {
-            Some(reason) => tally.drop_one(reason),
-            None if rules.mode == Mode::Echo => replies.push(arrival),
-            None => {}
+        match (dropped, &rules.own) {
+            (Some(reason), _) => tally.drop_one(reason),
+            (None, Some(own)) => {
+                let outbox = outbox.get_or_insert_default();
+                let before = tally.bytes_out;
+                own.answer(bound, (&arrival, batch), outbox, tally);
+                if tap.is_on() {
+                    // Each by itself, so that it is known whose answers they were.
+                    outbox.send(bound, tally);
+                    tap.sent(tally.bytes_out - before);
+                }
+            }
+            (None, None) if rules.mode == Mode::Echo => replies.push(arrival),
+            (None, None) => {}
         }
     }
     let answered = replies.send(bound, batch, tally);
-    tap.answered(count, answered);
+    tap.echoed(count, answered);
+    if let Some(outbox) = outbox {
+        outbox.send(bound, tally);
+    }
 }
 
 /// Why this datagram gets no answer; `None` = it gets one.

@@ -9,7 +9,6 @@ use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
 use crate::actors::handlers::{Handlers, LevelHook};
 use crate::actors::records::AccessSink;
-use crate::actors::session::{SessionHandler, erase};
 use crate::config::{Config, Group, LogLevel};
 use crate::net::given::GivenSocket;
 use crate::net::host;
@@ -41,7 +40,7 @@ pub struct Service {
 pub struct ServiceBuilder {
     config: Config,
     groups: Vec<Group>,
-    handlers: Handlers,
+    pub(super) handlers: Handlers,
     force: bool,
     given: Given,
     faults: StartFaults,
@@ -259,24 +258,6 @@ impl ServiceBuilder {
             None => self.groups.push(Group::new(group, vec![spec])),
         }
         Ok(self)
-    }
-
-    /// Serves the TCP sessions of all groups with code of your own instead of the echo;
-    /// see [`SessionHandler`]. `mode` and `termination` of a group mean nothing then;
-    /// limits, drains, counters and supervision are what they are for the echo.
-    #[must_use]
-    pub fn sessions(mut self, handler: impl SessionHandler) -> Self {
-        self.handlers.sessions.set_for_all(erase(handler));
-        self
-    }
-
-    /// Serves the TCP sessions of one group with code of your own, whatever
-    /// [`Self::sessions`] says for the others. [`Self::build`] refuses a group that
-    /// there is not.
-    #[must_use]
-    pub fn group_sessions(mut self, group: &str, handler: impl SessionHandler) -> Self {
-        self.handlers.sessions.set(group.to_owned(), erase(handler));
-        self
     }
 
     /// Makes room in the process's descriptor table for this service: to be called

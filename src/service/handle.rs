@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use actix::Recipient;
 use tokio::sync::{mpsc, watch};
 
 use super::planning::Plan;
+use super::subscribers::{Happened, Subscription};
 use super::summary::Summary;
 use super::system::Command;
 use crate::actors::admission::Admission;
@@ -17,6 +19,7 @@ use crate::actors::handlers::Handlers;
 use crate::actors::link::Link;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
+use crate::actors::policy::Escalation;
 use crate::actors::protocol::SessionAccepted;
 use crate::actors::records::{AccessCounts, Records};
 use crate::actors::roster::Roster;
@@ -118,6 +121,8 @@ pub(super) struct Shared {
     pub(super) run: Arc<AtomicU64>,
     /// What an embedder brought along.
     pub(super) handlers: Arc<Handlers>,
+    /// The failure that ends the service, if an embedder's policy says so.
+    pub(super) escalation: Arc<Escalation>,
     /// The first number of the next ports of the kernel's choice that are added.
     pub(super) ordinals: Arc<AtomicU32>,
 }
@@ -199,6 +204,26 @@ impl ServiceHandle {
         self.shared.events.subscribe(wants)
     }
 
+    /// Sends everything that happens from now on to an actor of the embedding program,
+    /// wherever that runs, until it or the service has ended.
+    ///
+    /// Nobody waits for it: an actor that is late by more than 1,024 events loses the
+    /// newest, and [`Happened::lost`] counts them.
+    pub fn subscribe(&self, actor: Recipient<Happened>) {
+        let subscription = Subscription { actor, events: self.events() };
+        let _ended_already = self.commands.send(Command::Subscribe(subscription));
+    }
+
+    /// Waits until the service has ended, by whatever cause; asks nothing of it.
+    ///
+    /// # Errors
+    /// [`ServiceGone`] when the service's thread panicked.
+    pub async fn ended(&self) -> Result<Summary, ServiceGone> {
+        let mut summary = self.summary.clone();
+        let summary = summary.wait_for(Option::is_some).await.map_err(|_| ServiceGone)?;
+        summary.clone().ok_or(ServiceGone)
+    }
+
     /// Drains: accepts nothing new, lets sessions end within
     /// `shutdown.drain_timeout_secs`, joins every thread.
     ///
@@ -222,11 +247,15 @@ impl ServiceHandle {
         let _ended_already = self.commands.send(Command::Inject(injection));
     }
 
+    /// Begins to drain as [`Self::shutdown`] does, and does not wait for the end
+    /// ([`Self::ended`] does).
+    pub fn begin_shutdown(&self) {
+        let _ended_already = self.commands.send(Command::Drain);
+    }
+
     async fn end(&self, command: Command) -> Result<Summary, ServiceGone> {
         let _ended_already = self.commands.send(command);
-        let mut summary = self.summary.clone();
-        let summary = summary.wait_for(Option::is_some).await.map_err(|_| ServiceGone)?;
-        summary.clone().ok_or(ServiceGone)
+        self.ended().await
     }
 }
 

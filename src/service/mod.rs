@@ -17,10 +17,12 @@ mod handle;
 mod inject;
 mod joins;
 mod operations;
+mod own_code;
 mod own_ports;
 mod pages;
 mod present_plan;
 mod replanning;
+mod run;
 mod settings;
 mod system;
 mod tree;
@@ -28,6 +30,7 @@ mod tree;
 pub mod planning;
 #[cfg(feature = "signals")]
 pub mod signals;
+mod subscribers;
 mod summary;
 
 #[cfg(feature = "access-log")]
@@ -37,15 +40,19 @@ pub use changes::{Changed, SuspendOptions};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use operations::{ListOptions, OperationError};
 pub use pages::Pages;
+pub use run::RunError;
+pub use subscribers::Happened;
 pub use summary::Summary;
 
 pub use crate::actors::event_hub::Events;
 #[cfg(feature = "fault-injection")]
 pub use crate::actors::poison::Injection;
+pub use crate::actors::policy::{Decision, EndpointFailed, FailurePolicy};
 pub use crate::actors::protocol::Sessions;
 pub use crate::actors::records::{AccessCounts, AccessSink};
 pub use crate::actors::session::{
     Busy, Outcome, SessionContext, SessionHandler, SessionStream, session_actors,
 };
+pub use crate::net::datagram::{Answers, Datagram, DatagramHandler, amplifying};
 pub use crate::net::given::{GivenSocket, Unfit};
 pub use crate::supervision::{Event, Occurrence};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::actors::policy::EndpointFailed;
 use crate::actors::records::AccessCounts;
 use crate::supervision::{DrainReport, ErrorReport, RestartCounts, Totals};
 
@@ -27,4 +28,6 @@ pub struct Summary {
     pub restarts: RestartCounts,
     /// What became of the records of the access log; `None` = there was none.
     pub access_log: Option<AccessCounts>,
+    /// The failure because of which the program's own policy ended the service.
+    pub escalated: Option<EndpointFailed>,
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::adoption::Adoption;
 use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
+use super::subscribers::{Subscribers, Subscription};
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 use crate::actors::handlers::Handlers;
@@ -24,12 +25,14 @@ use crate::config::{Config, LiveConfig};
 use crate::supervision::{Event, Totals, WorkerCounters};
 
 /// What a handle asks of the service's thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Command {
     /// End, and let sessions end first.
     Drain,
     /// End at once.
     Stop,
+    /// Tell this actor what happens.
+    Subscribe(Subscription),
     /// Suffer this fault.
     #[cfg(feature = "fault-injection")]
     Inject(Injection),
@@ -75,6 +78,7 @@ pub(super) fn start(
         run: Arc::default(),
         records: handlers.access_log.clone().map(|sink| Arc::new(Records::new(sink))),
         handlers: Arc::new(handlers),
+        escalation: Arc::new(watch::Sender::new(None)),
         ordinals: Arc::new((1 << 31).into()),
         plan: Arc::new(plan),
     };
@@ -129,9 +133,10 @@ fn run(
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         let mut tree = tree::start(config, shared, adoption, outlets);
-        let command = serve(&mut tree, shared, &mut inbox).await;
+        let mut subscribers = Subscribers::default();
+        let end = serve(&mut tree, shared, &mut inbox, &mut subscribers).await;
         let timeout = settings.borrow().config().shutdown.drain_timeout;
-        drain(timeout, &mut tree, command, &mut inbox).await;
+        drain(timeout, &mut tree, end, &mut inbox, &mut subscribers).await;
         shared.ending.store(true, Ordering::Release);
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
@@ -150,6 +155,8 @@ fn run(
             accepted: totals.accepted,
             forced: totals.forced,
         });
+        shared.events.close();
+        subscribers.finish().await;
         Ok(Summary {
             uptime,
             drain: tree.guardian.drain_report(),
@@ -158,36 +165,43 @@ fn run(
             errors,
             restarts: shared.restarts.read(),
             access_log: shared.records.as_ref().map(|records| records.counts()),
+            escalated: shared.escalation.borrow().clone(),
         })
     })
 }
 
-/// Serves until the handle asks for the end, or is gone.
+/// How a service ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Sessions end first.
+    Drain,
+    /// At once.
+    Stop,
+}
+
+/// Serves until the handle asks for the end, or is gone, or a failure is escalated.
 async fn serve(
     tree: &mut Tree,
     shared: &Shared,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
-) -> Command {
-    #[cfg(feature = "fault-injection")]
+    subscribers: &mut Subscribers,
+) -> End {
+    let mut escalated = shared.escalation.subscribe();
     loop {
-        match next(tree, inbox).await {
+        // What dies meanwhile comes back.
+        let command = tokio::select! {
+            // A handle that is gone wants the service to end.
+            command = inbox.recv() => command.unwrap_or(Command::Stop),
+            Ok(_) = escalated.wait_for(Option::is_some) => Command::Drain,
+            () = tree.guardian.watch() => Command::Stop,
+        };
+        match command {
+            Command::Drain => return End::Drain,
+            Command::Stop => return End::Stop,
+            Command::Subscribe(subscription) => subscribers.add(subscription),
+            #[cfg(feature = "fault-injection")]
             Command::Inject(injection) => super::inject::inject(tree, shared, injection),
-            command => return command,
         }
-    }
-    #[cfg(not(feature = "fault-injection"))]
-    {
-        let _ = shared;
-        next(tree, inbox).await
-    }
-}
-
-/// The next command; what dies meanwhile comes back.
-async fn next(tree: &mut Tree, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Command {
-    tokio::select! {
-        // A handle that is gone wants the service to end.
-        command = inbox.recv() => command.unwrap_or(Command::Stop),
-        () = tree.guardian.watch() => Command::Stop,
     }
 }
 
@@ -196,17 +210,24 @@ async fn next(tree: &mut Tree, inbox: &mut mpsc::UnboundedReceiver<Command>) -> 
 async fn drain(
     timeout: Option<Duration>,
     tree: &mut Tree,
-    command: Command,
+    end: End,
     inbox: &mut mpsc::UnboundedReceiver<Command>,
+    subscribers: &mut Subscribers,
 ) {
     let Tree { guardian, drained, .. } = tree;
     guardian.begin_drain();
-    if command == Command::Stop {
+    if end == End::Stop {
         return;
     }
     let stop = async {
-        // A second request to drain changes nothing.
-        while !matches!(inbox.recv().await, None | Some(Command::Stop)) {}
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Stop => return,
+                Command::Subscribe(subscription) => subscribers.add(subscription),
+                // A second request to drain changes nothing.
+                _ => {}
+            }
+        }
     };
     let deadline = async {
         match timeout {

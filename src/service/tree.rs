@@ -23,7 +23,7 @@ use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
 use crate::config::{self, Config, LiveConfig};
 use crate::net::bind::Bound;
-use crate::net::datagram::DatagramRules;
+use crate::net::datagram::{DatagramRules, OwnDatagrams};
 use crate::net::datagram_limits::DatagramLimits;
 use crate::net::source_guard::SourceGuard;
 use crate::net::source_rules::SourceRules;
@@ -135,7 +135,9 @@ pub(super) fn start(
     };
     let desk = Desk::new(setup, Instant::now());
     let events = Arc::clone(&shared.events);
-    let book = Book::new(settings, queue, noticed, Arc::clone(&events), Arc::clone(&dropped));
+    let own = (handlers.policy.clone(), Arc::clone(&shared.escalation));
+    let (told, lost) = (Arc::clone(&events), Arc::clone(&dropped));
+    let book = Book::new(settings, own, queue, noticed, told, lost);
     let guardian = Guardian::start(Charges {
         desk: Rc::new(RefCell::new(desk)),
         book: Rc::new(RefCell::new(book)),
@@ -169,6 +171,7 @@ fn runtimes(
         backlog: settings.backlog.unwrap_or(longest),
         datagrams: DatagramRules {
             mode: settings.mode,
+            own: handlers.datagrams.of(name).map(OwnDatagrams::new),
             sources: SourceRules::new(&settings.allow_from, &settings.deny_from),
             guard: source_guard(&limits, layout.clone(), routes.clone()),
             limits: Arc::clone(&limits),

@@ -36,11 +36,16 @@ pub enum DropReason {
     /// The kernel dropped it before it was read, mostly because the receive
     /// buffer was full.
     ReceiveBuffer,
+    /// An embedder's own answer would have been more than came in, and that was not
+    /// said to be intended.
+    Amplified,
+    /// An embedder's own handler panicked.
+    Handler,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`Self::index`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Source,
         Self::SourcePort,
         Self::OwnEndpoint,
@@ -55,6 +60,8 @@ impl DropReason {
         Self::SendBuffer,
         Self::Unreachable,
         Self::ReceiveBuffer,
+        Self::Amplified,
+        Self::Handler,
     ];
 
     /// Its place in an array with one slot for each reason.
@@ -81,6 +88,8 @@ impl DropReason {
             Self::SendBuffer => "send_buffer",
             Self::Unreachable => "unreachable",
             Self::ReceiveBuffer => "rcvbuf",
+            Self::Amplified => "amplified",
+            Self::Handler => "handler",
         }
     }
 
@@ -101,7 +110,9 @@ impl DropReason {
             | Self::ZeroNet
             | Self::LoopbackSource
             | Self::SendBuffer
-            | Self::Unreachable => None,
+            | Self::Unreachable
+            | Self::Amplified
+            | Self::Handler => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The error log's book: counts by kind, verdicts, and lines within a budget.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::repeat;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::actors::event_hub::{EventHub, lines};
+use crate::actors::policy::{Decided, Decision, EndpointFailed, Escalation, OwnPolicy};
 use crate::actors::protocol::{Failure, FailuresJudged, JudgeFailures, SessionFailed};
 use crate::config::LiveConfig;
 use crate::spec::Endpoint;
@@ -19,6 +21,8 @@ use crate::supervision::{
 
 /// Most endpoints that are remembered for a cause of failed connections.
 const PLACES: usize = 256;
+/// The least delay before an endpoint is opened again, whatever an embedder says.
+const LEAST_DELAY: Duration = Duration::from_millis(10);
 /// Most lines a second that failures may write; more are counted.
 const LINES_A_SECOND: u32 = 20;
 
@@ -26,6 +30,10 @@ const LINES_A_SECOND: u32 = 20;
 pub(crate) struct Book {
     /// The configuration in force: `[retry]` of it.
     settings: watch::Receiver<LiveConfig>,
+    /// Who is asked before `[retry]`, if an embedder says so.
+    pub(super) own: Option<OwnPolicy>,
+    /// The failure that ends the service, if an embedder says so.
+    escalation: Arc<Escalation>,
     by_kind: BTreeMap<FaultKind, u64>,
     logged: u64,
     /// Session failures that did not fit into the queue.
@@ -62,6 +70,7 @@ struct Connections {
 impl Book {
     pub(crate) fn new(
         settings: watch::Receiver<LiveConfig>,
+        (own, escalation): (Option<OwnPolicy>, Arc<Escalation>),
         queue: mpsc::Receiver<SessionFailed>,
         notices: mpsc::Receiver<Event>,
         events: Arc<EventHub>,
@@ -69,6 +78,8 @@ impl Book {
     ) -> Self {
         Self {
             settings,
+            own,
+            escalation,
             by_kind: BTreeMap::new(),
             logged: 0,
             dropped,
@@ -82,21 +93,39 @@ impl Book {
         }
     }
 
-    /// Logs a batch of failures and decides what becomes of each.
+    /// Logs a batch of failures and decides what becomes of each, as an embedder said,
+    /// if it did.
     pub(super) fn judge(
         &mut self,
         order: &JudgeFailures,
+        decided: Decided,
         chance: f64,
         now: Instant,
     ) -> FailuresJudged {
         let policy = RetryPolicy::new(self.settings.borrow().config().retry.clone());
         let mut groups: BTreeMap<(Fault, Outlook), Vec<Endpoint>> = BTreeMap::new();
         let mut verdicts = Vec::with_capacity(order.failures.len());
-        for Failure { place, endpoint, fault, attempts, charge } in &order.failures {
+        if let Some(reason) = decided.silence
+            && self.may_write(now)
+        {
+            tracing::warn!(reason, "the program's failure policy did not decide: [retry] does");
+        }
+        let decisions = decided.decisions.into_iter().map(Some).chain(repeat(None));
+        for (failure, decision) in order.failures.iter().zip(decisions) {
+            let Failure { place, endpoint, fault, attempts, charge } = failure;
             self.count(fault.kind);
-            // One draw for the batch: what failed together is retried together.
-            let verdict =
-                charge.map_or_else(|| policy.judge(*fault, *attempts, chance), Verdict::from);
+            let verdict = match decision {
+                Some(Decision::RetryAfter(delay)) => Verdict::RetryAfter(delay.max(LEAST_DELAY)),
+                Some(Decision::GiveUp) => Verdict::Quarantine { probe: None },
+                Some(Decision::Escalate) => {
+                    self.escalate(EndpointFailed::from(failure));
+                    Verdict::Quarantine { probe: None }
+                }
+                // One draw for the batch: what failed together is retried together.
+                Some(Decision::BuiltIn) | None => {
+                    charge.map_or_else(|| policy.judge(*fault, *attempts, chance), Verdict::from)
+                }
+            };
             groups.entry((*fault, verdict.into())).or_default().push(*endpoint);
             verdicts.push((*place, verdict));
         }
@@ -109,6 +138,20 @@ impl Book {
             self.events.publish(event);
         }
         FailuresJudged { verdicts }
+    }
+
+    /// Ends the service because of this failure. The first one counts.
+    fn escalate(&mut self, failed: EndpointFailed) {
+        let EndpointFailed { endpoint, fault, .. } = failed;
+        let is_first = self.escalation.send_if_modified(|known| {
+            let is_first = known.is_none();
+            known.get_or_insert(failed);
+            is_first
+        });
+        if is_first {
+            let fault = fault.explain();
+            tracing::error!(%endpoint, "the program's failure policy ends the service: {fault}");
+        }
     }
 
     /// Logs what asks for no verdict.

@@ -67,7 +67,7 @@ impl Replies {
             message::cut(answer, u16::try_from(length).unwrap_or(u16::MAX));
         }
         let mut answered = 0;
-        send((bound, batch), &self.places, &self.answers, tally, &mut answered);
+        send(bound, batch, &self.places, &self.answers, tally, &mut answered);
         answered
     }
 }
@@ -80,8 +80,11 @@ fn joins(first: &Arrival, next: &Arrival, count: usize) -> bool {
         && first.returns_like(next)
 }
 
-fn send(
-    (bound, batch): (&Bound, &mut Batch),
+/// Sends these answers of a batch in their order, and counts what became of each. Sets
+/// a bit for each place that was answered.
+pub(super) fn send(
+    bound: &Bound,
+    batch: &mut Batch,
     places: &[usize],
     mut answers: &[Answer],
     tally: &mut UdpTally,
@@ -105,7 +108,7 @@ fn send(
             // Not each device and path takes several at once, and a failure must be
             // counted for the datagram that it is about.
             Err(_) if first.count > 1 => {
-                send((bound, &mut *batch), places, &message::apart(first), tally, answered);
+                send(bound, batch, places, &message::apart(first), tally, answered);
                 answers = &answers[1..];
                 failures = 0;
             }

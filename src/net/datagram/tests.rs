@@ -24,7 +24,7 @@ fn rules(refused: &[(u16, u16)]) -> DatagramRules {
     let limits = limits(&config::Udp { refuse_source_ports, ..config::Udp::default() });
     let guard = SourceGuard::new(Arc::clone(&limits.refused), Box::new(|_| false));
     let sources = SourceRules::new(&[], &[]);
-    DatagramRules { mode: Mode::Echo, sources, guard, limits }
+    DatagramRules { mode: Mode::Echo, own: None, sources, guard, limits }
 }
 
 fn limits(udp: &config::Udp) -> Arc<DatagramLimits> {

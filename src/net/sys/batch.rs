@@ -208,6 +208,16 @@ impl Batch {
         usize::try_from(answer).map_err(|_| Errno::last())
     }
 
+    /// Puts a datagram of our own into that place, for whoever `name` names. At most
+    /// `room` bytes of it fit.
+    pub(in crate::net) fn put(&mut self, place: usize, name: &[u8], payload: &[u8]) {
+        let begin = place * (self.room + APART);
+        let (length, named) = (payload.len().min(self.room), name.len().min(NAME));
+        self.payloads[begin..begin + length].copy_from_slice(&payload[..length]);
+        self.names[place][..named].copy_from_slice(&name[..named]);
+        self.sizes[place] = Sizes { payload: length, name: named, control: 0 };
+    }
+
     /// The datagram in that place: what fitted of it.
     pub(in crate::net) fn payload(&self, place: usize) -> &[u8] {
         let begin = place * (self.room + APART);
