@@ -4,8 +4,11 @@ Each returns `{row: {server: figure}}`. Servers follow each other within a round
 that a busy minute of the machine touches all of them. Never judges a figure.
 """
 
+import http.client
 import json
 import resource
+import signal
+import statistics
 import subprocess
 import time
 
@@ -17,6 +20,7 @@ TCP_SERVERS = ["epoll", "tokio", "actix", "ipcow"]
 START = Block("127.44.60.1", addrs=15, ports=1000)
 IDLE_SESSIONS = 9_000
 MILLION = ["both://127.1.0.0-127.1.1.243:10001-11000"]  # 500 addresses x 1,000 ports x 2
+HUNDRED_THOUSAND = "127.44.100.0-127.44.100.99:20000-20999"
 
 
 def micros(figures):
@@ -195,10 +199,35 @@ def plan():
             "plan_mb": {"ipcow": usage["most_kib"] / 1024}}
 
 
+def scrape():
+    """What a scrape of `/metrics` takes, of as many endpoints as no machine serves at once:
+    those that find no descriptor are known and counted like the others."""
+    command = [ipcow(), "serve", "--config", "none", "--json", "--progress", "none", "--control",
+               "none", "--admin", "127.0.0.1:0", HUNDRED_THOUSAND]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        ready = json.loads(server.stdout.readline())
+        if ready["endpoints"]["total"] != 100_000:
+            raise RuntimeError(f"not 100,000 endpoints: {ready['endpoints']}")
+        client = http.client.HTTPConnection(ready["admin"], timeout=60)
+        taken = []
+        for _ in range(51):
+            began = time.monotonic()
+            client.request("GET", "/metrics")
+            page = client.getresponse().read()
+            taken.append((time.monotonic() - began) * 1e3)
+        client.close()
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=60)
+    return {"scrape_ms": {"ipcow": statistics.median(taken)},
+            "scrape_kib": {"ipcow": len(page) / 1024}}
+
+
 MODES = {
     "tcp-100": tcp_100, "tcp-1000": tcp_1000, "bulk": bulk, "hot": hot, "rate": rate,
     "idle": idle, "listeners": listeners, "udp": udp, "start": start, "many": many,
-    "lone": lone, "plan": plan,
+    "lone": lone, "plan": plan, "scrape": scrape,
 }
 # Asked for by name only.
 EXTRA = {"uring": uring}

@@ -14,9 +14,9 @@ mod context;
 mod echo;
 mod handler;
 mod own;
+mod shared;
 mod stream;
 
-use std::cell::Cell;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -35,7 +35,6 @@ use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched_within};
 use crate::net::echo::{End, Pump};
-use crate::net::source_seats::SourceSeat;
 use crate::net::sys;
 use crate::spec::Endpoint;
 use crate::supervision::{EndReason, Expired, Fault, FaultKind, Meter, Place, SessionClock, Stamp};
@@ -43,6 +42,7 @@ use body::Body;
 use books::Books;
 use connection::{About, Connection};
 use own::Own;
+use shared::{Order, Shared};
 
 pub use context::{Busy, Outcome, SessionContext};
 pub(crate) use handler::{OwnSessions, StartSession, erase};
@@ -60,63 +60,6 @@ pub(crate) type EchoSession = Session<Pump<TcpStream>>;
 
 /// A session that an embedder serves.
 pub(crate) type OwnSession = Session<Own>;
-
-/// What a session's actor, its task and its thread know of it.
-struct Shared {
-    peer: SocketAddr,
-    clock: SessionClock,
-    /// Its place among the sessions of its source, where those are counted.
-    source: Cell<Option<SourceSeat>>,
-    /// Something was sent that the actor has not seen.
-    has_mail: Cell<bool>,
-    /// What the actor was told and the task has not done.
-    order: Cell<Option<Order>>,
-    meter: Meter,
-    unmetered: Cell<Unmetered>,
-}
-
-/// Bytes that the meter does not have yet: it is common to all threads, and too
-/// dear for each read.
-#[derive(Debug, Clone, Copy, Default)]
-struct Unmetered {
-    read: u64,
-    written: u64,
-    /// The run in which they moved.
-    run: u64,
-}
-
-impl Shared {
-    /// Counts it among the sessions of its source, where those are counted and it is
-    /// not yet.
-    fn count_source(&self, admission: &Admission) {
-        let seat = self.source.take();
-        self.source.set(seat.or_else(|| admission.late_seat(self.peer.ip())));
-    }
-
-    fn settle(&self, at: Stamp) {
-        let Unmetered { read, written, run } = self.unmetered.take();
-        self.meter.session_bytes(read, written, Stamp { run, ..at });
-    }
-
-    /// Counts what moved, and keeps it for the meter.
-    fn count(&self, local: &WorkerLocal, read: u64, written: u64) {
-        local.share.counters.session_bytes(read, written);
-        if read + written > 0 {
-            let Unmetered { read: before, written: sent, .. } = self.unmetered.get();
-            let (read, written, run) = (before + read, sent + written, local.stamp().run);
-            self.unmetered.set(Unmetered { read, written, run });
-        }
-    }
-}
-
-/// Why a session is to end.
-#[derive(Debug, Clone, Copy)]
-enum Order {
-    /// A deadline has passed.
-    Deadline(Expired),
-    /// An operator says so.
-    Cut(CutSession),
-}
 
 /// A connection that was accepted, with its seat.
 #[derive(Debug)]
@@ -205,16 +148,7 @@ pub(crate) fn begin(
     // It is known before it runs: a drain that begins now finds it.
     let Served { endpoint, place, meter } = served;
     local.enter_session(place, peer, |key| {
-        let shared = Rc::new(Shared {
-            peer,
-            source: Cell::default(),
-            clock: SessionClock::new(local.now()),
-            // An actor begins when it is polled for the first time.
-            has_mail: Cell::new(true),
-            order: Cell::new(None),
-            meter,
-            unmetered: Cell::default(),
-        });
+        let shared = Rc::new(Shared::new(peer, local.now(), meter));
         let books = Books::open(Rc::clone(local), key, (endpoint, Rc::clone(&shared)), seat);
         let mailbox = match &group.sessions {
             None => {

@@ -36,7 +36,7 @@ pub(crate) fn config_errors(errors: &ConfigErrors, color: bool) -> String {
 /// Why the endpoints make no plan; names the group and where it was written.
 pub(crate) fn plan_error(error: &PlanError, loaded: &LoadedConfig, color: bool) -> String {
     let (place, spec) = match error {
-        PlanError::Spec { place, error } => (place, error),
+        PlanError::Spec { place, error } | PlanError::TooMany { place, error } => (place, error),
         PlanError::Whole { message, help } => {
             let place = Place { label: "", text: "", span: 0..0, line: None };
             return report(message, &place, help.as_deref(), color) + "\n";

@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
         let manager = &self.screen.manager;
         let code = tokio::select! {
             code = self.course(signals, early) => code,
-            never = manager.follow(&self.handle) => match never {},
+            never = manager.follow(&self.handle, &self.reloader) => match never {},
         };
         // Whoever asks during the drain is answered.
         drop(self.server);

@@ -13,9 +13,10 @@ use std::future::pending;
 use std::time::Duration;
 
 use indicatif::HumanCount;
+use ipcow::control::{Reloader, Reloads};
 use ipcow::service::{ServiceHandle, Snapshot};
 use sd_notify::NotifyState;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use notify_socket::NotifySocket;
 
@@ -80,6 +81,15 @@ impl ServiceManager {
         self.said.replace(status);
     }
 
+    /// A new configuration is being loaded; that is over with [`Self::ready`].
+    fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.tell(&[NotifyState::Reloading, now]),
+            // systemd takes the one without the other for a fault.
+            Err(error) => tracing::warn!(%error, "the service manager cannot be told of a reload"),
+        }
+    }
+
     /// The service ends.
     pub(crate) fn stopping(&self) {
         self.phase.set(Phase::Draining);
@@ -87,30 +97,50 @@ impl ServiceManager {
     }
 
     /// Keeps the manager informed as long as it is polled.
-    pub(crate) async fn follow(&self, handle: &ServiceHandle) -> Infallible {
+    pub(crate) async fn follow(&self, handle: &ServiceHandle, reloader: &Reloader) -> Infallible {
         let Some(socket) = &self.socket else { return pending().await };
+        tokio::select! {
+            never = self.show_status(socket, handle) => never,
+            never = self.show_life(handle) => never,
+            never = self.show_reloads(handle, reloader) => never,
+        }
+    }
+
+    async fn show_status(&self, socket: &NotifySocket, handle: &ServiceHandle) -> Infallible {
         let mut ticks = paced(STEP);
-        let beat = self.watchdog.map(|limit| (limit / 2).max(SHORTEST_BEAT));
-        let mut beats = beat.map(paced);
         loop {
-            let beaten = async {
-                match &mut beats {
-                    Some(beats) => beats.tick().await,
-                    None => pending().await,
+            ticks.tick().await;
+            socket.flush();
+            self.say_status(&handle.snapshot());
+        }
+    }
+
+    async fn show_life(&self, handle: &ServiceHandle) -> Infallible {
+        let Some(limit) = self.watchdog else { return pending().await };
+        let mut beats = paced((limit / 2).max(SHORTEST_BEAT));
+        loop {
+            beats.tick().await;
+            if is_well(handle).await {
+                self.tell(&[NotifyState::Watchdog]);
+            }
+        }
+    }
+
+    /// Whoever asked for them: a signal, or a client of the control API.
+    async fn show_reloads(&self, handle: &ServiceHandle, reloader: &Reloader) -> Infallible {
+        let mut seen = Reloads::default();
+        loop {
+            let now = reloader.next(seen).await;
+            // Before it was ready the first time it is not ready again.
+            if self.phase.get() == Phase::Serving {
+                if now.begun > seen.begun {
+                    self.reloading();
                 }
-            };
-            tokio::select! {
-                _ = ticks.tick() => {
-                    socket.flush();
-                    self.say_status(&handle.snapshot());
-                }
-                _ = beaten => {
-                    // What is left of the manager's patience is for the way there.
-                    if is_well(handle, beat.unwrap_or(STEP) / 2).await {
-                        self.tell(&[NotifyState::Watchdog]);
-                    }
+                if now.done == now.begun {
+                    self.ready(&handle.snapshot());
                 }
             }
+            seen = now;
         }
     }
 
@@ -130,11 +160,11 @@ impl ServiceManager {
     }
 }
 
-/// Whether every worker answers its heartbeat, and the service's own thread
-/// answers within `patience`.
-async fn is_well(handle: &ServiceHandle, patience: Duration) -> bool {
-    let answered = timeout(patience, handle.status()).await;
-    matches!(answered, Ok(Ok(_))) && handle.snapshot().hung_workers == 0
+/// Whether every worker answers its heartbeat, once the service's own thread has
+/// answered. A busy one that answers late is late for one sign of life; one that
+/// hangs gives no answer, and so no sign.
+async fn is_well(handle: &ServiceHandle) -> bool {
+    handle.status().await.is_ok() && handle.snapshot().hung_workers == 0
 }
 
 /// Ticks that do not pile up while the thread has other work.

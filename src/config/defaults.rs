@@ -5,10 +5,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::log::{Log, LogFormat, LogLevel};
 use super::model::{
-    Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, Log,
-    LogFormat, LogLevel, MinBound, Mode, OnBindError, OnLimit, Process, Retry, SandboxMode,
-    Session, Shutdown, Supervision, Threads, Udp,
+    Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, MinBound,
+    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
+    Threads, Udp,
 };
 use crate::spec::{Protocol, Spec};
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::log::Log;
 use crate::spec::{Cidr, Spec};
 
 /// The effective configuration of one service.
@@ -304,67 +305,4 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// Whether others than this machine may reach it. Default false.
     pub allow_remote: bool,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Log {
-    /// Least severe level that is written.
-    pub level: LogLevel,
-    /// How a line looks.
-    pub format: LogFormat,
-}
-
-/// Severity of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// Failures that need a person.
-    Error,
-    /// Failures that are being handled.
-    Warn,
-    /// Life of the service.
-    Info,
-    /// Life of each endpoint and session.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// `Journald` where stderr leads to the journal, `Pretty` on a terminal, `Json`
-    /// elsewhere.
-    Auto,
-    /// For people.
-    Pretty,
-    /// One JSON object a line.
-    Json,
-    /// The journal's own protocol, each field by itself.
-    Journald,
-}
-
-impl Config {
-    /// The sections and keys whose values differ in `new` and that a running
-    /// service does not take over: it has to be started again for them.
-    #[must_use]
-    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
-        let differs = [
-            ("threads", self.threads != new.threads),
-            ("chunks", self.chunks != new.chunks),
-            ("coverage.wait_secs", self.coverage.wait != new.coverage.wait),
-            (
-                "udp.receive_buffer_bytes",
-                self.udp.receive_buffer_bytes != new.udp.receive_buffer_bytes,
-            ),
-            ("process", self.process != new.process),
-            ("control", self.control != new.control),
-            ("admin", self.admin != new.admin),
-            ("log.format", self.log.format != new.log.format),
-        ];
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
-    }
 }

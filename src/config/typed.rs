@@ -11,10 +11,11 @@ use serde::Deserialize;
 
 use super::groups;
 use super::layer::{Flat, flat};
+use super::log::{Log, LogFormat, LogLevel};
 use super::model::{
-    Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, Log,
-    LogFormat, LogLevel, MinBound, Mode, OnBindError, OnLimit, Process, Retry, SandboxMode,
-    Session, Shutdown, Supervision, Threads, Udp,
+    Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, MinBound,
+    Mode, OnBindError, OnLimit, Process, Retry, SandboxMode, Session, Shutdown, Supervision,
+    Threads, Udp,
 };
 use super::schema::LISTEN_DEFAULTS;
 use super::value::{file_mode, percent, port_range};

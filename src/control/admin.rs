@@ -4,7 +4,9 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use super::socket::BindError;
+use socket2::{Domain, Socket, Type};
+
+use super::socket::{BACKLOG, BindError};
 
 /// A bound admin address.
 #[derive(Debug)]
@@ -23,9 +25,17 @@ impl Admin {
             io::ErrorKind::AddrInUse => BindError::Taken { place: address.to_string() },
             _ => BindError::Io { place: address.to_string(), source },
         };
-        // It sets SO_REUSEADDR: a restart binds through TIME_WAIT.
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+        let socket = socket.map_err(failed)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true).map_err(failed)?;
+        }
+        // A restart binds through TIME_WAIT.
+        socket.set_reuse_address(true).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        socket.bind(&address.into()).map_err(failed)?;
+        socket.listen(BACKLOG).map_err(failed)?;
+        let listener = TcpListener::from(socket);
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }

@@ -12,7 +12,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceResponse};
 use actix_web::{Error, ResponseError};
 use nix::unistd::geteuid;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -166,8 +166,8 @@ async fn ended(mut stop: Stop) {
     let _gone = stop.wait_for(|stop| *stop).await;
 }
 
-/// Says why, without reading a byte.
-async fn turn_away(mut client: impl AsyncWrite + Unpin, refusal: &Refusal) {
+/// Says why, whatever the client asks for.
+async fn turn_away(mut client: impl AsyncRead + AsyncWrite + Unpin, refusal: &Refusal) {
     let body = serde_json::to_string(refusal).unwrap_or_default();
     let status = refusal.status_code();
     let answer = format!(
@@ -176,6 +176,8 @@ async fn turn_away(mut client: impl AsyncWrite + Unpin, refusal: &Refusal) {
         body.len()
     );
     let _gone_already = timeout(HEAD, async {
+        // Some take a connection that is closed before they have asked for none at all.
+        let _ignored = client.read(&mut [0; 4096]).await?;
         client.write_all(answer.as_bytes()).await?;
         client.shutdown().await
     })

@@ -25,7 +25,7 @@ mod wire;
 pub use admin::Admin;
 pub use order::{Order, OrderKind};
 pub use refusal::Refusal;
-pub use reload::{ReloadError, Reloader};
+pub use reload::{ReloadError, Reloader, Reloads};
 pub use running::config_document;
 pub use server::{Options, Server};
 pub use socket::{Access, BindError, Socket};

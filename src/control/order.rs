@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
+use crate::config::EffectiveValue;
 use crate::service::{Sessions, SuspendOptions};
 use crate::spec::{Selector, Spec};
 
@@ -29,6 +31,8 @@ pub enum OrderKind {
     Remove,
     /// `POST /api/v1/reload`
     Reload,
+    /// `PATCH /api/v1/settings`
+    Set,
     /// `POST /api/v1/mark`
     Mark,
     /// `POST /api/v1/shutdown`
@@ -37,7 +41,7 @@ pub enum OrderKind {
 
 impl OrderKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Suspend,
         Self::Resume,
         Self::Drain,
@@ -45,6 +49,7 @@ impl OrderKind {
         Self::Add,
         Self::Remove,
         Self::Reload,
+        Self::Set,
         Self::Mark,
         Self::Shutdown,
     ];
@@ -57,6 +62,7 @@ impl OrderKind {
             Self::Add => r#"{"spec":"tcp://127.0.0.1:8000-8010","group":"lab"}"#,
             Self::Remove => r#"{"spec":"tcp://127.0.0.1:8000-8010"}"#,
             Self::Reload => r#"{"dry_run":true}"#,
+            Self::Set => r#"{"limits.max_sessions":100,"session.idle_timeout_secs":30}"#,
             Self::Mark | Self::Shutdown => "{}",
         }
     }
@@ -98,6 +104,8 @@ pub enum Order {
         /// Say what would change, and change nothing.
         dry_run: bool,
     },
+    /// Give these keys these values, which are written as after `--set`.
+    Set(Vec<(String, String)>),
     /// Begin a new run.
     Mark,
     /// Drain the service, then end it.
@@ -189,6 +197,10 @@ impl Order {
                 let Reload { dry_run } = read(kind, body)?;
                 Self::Reload { dry_run }
             }
+            OrderKind::Set => {
+                let settings: Map<String, Value> = read(kind, body)?;
+                Self::Set(settings.iter().map(|(key, it)| (key.clone(), written(it))).collect())
+            }
             OrderKind::Mark => {
                 let Nothing {} = read(kind, body)?;
                 Self::Mark
@@ -218,6 +230,18 @@ pub(super) fn json<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T,
         Ok(read) => Ok(read),
         Err(_) if body.is_empty() => Err(Refusal::bad_request("the body is empty", example)),
         Err(error) => Err(Refusal::bad_request(format!("the body: {error}"), example)),
+    }
+}
+
+/// A value of JSON as the configuration writes it. What no key takes is left as it is,
+/// to be shown where it is refused.
+fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) => EffectiveValue::from(text.clone()).to_string(),
+        Value::Array(values) => {
+            format!("[{}]", values.iter().map(written).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -290,6 +314,17 @@ mod tests {
         assert_eq!(refused(OrderKind::Drain, r#"{"select":"tcp://x"}"#).code, "bad_selector");
         assert_eq!(refused(OrderKind::Add, r#"{"spec":"tcp://x"}"#).code, "bad_spec");
         assert_eq!(refused(OrderKind::Remove, r#"{"spec":"!*"}"#).code, "bad_selector");
+    }
+
+    #[test]
+    fn settings_are_written_as_in_the_configuration() {
+        let body = r#"{"a.b":1,"a.c":"auto","a.d":["0-7",9],"a.e":0.5,"a.f":null,"a.g":"x\ny"}"#;
+        let Ok(Order::Set(settings)) = Order::parse(OrderKind::Set, body.as_bytes()) else {
+            panic!("legal")
+        };
+        let values: Vec<_> = settings.iter().map(|(_, value)| value.as_str()).collect();
+        let expected = ["1", "\"auto\"", "[\"0-7\", 9]", "0.5", "null", "\"x\\u000Ay\""];
+        assert_eq!(values, expected);
     }
 
     #[test]

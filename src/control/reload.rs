@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, oneshot, watch};
 
-use crate::config::{ConfigErrors, LoadedConfig};
+use crate::config::{ConfigErrors, EffectiveValue, LoadedConfig};
 use crate::service::{OperationError, ServiceHandle};
 use crate::supervision::PlanDiff;
 
@@ -37,13 +37,41 @@ pub struct Reloader {
     /// What the service was started with, and what it read last.
     loaded: RwLock<Option<(LoadedConfig, LoadedConfig)>>,
     turn: Mutex<()>,
+    counts: watch::Sender<Reloads>,
+}
+
+/// How many reloads have begun, and how many of them are over, whatever came of them. A
+/// dry run is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloads {
+    /// Those that have begun.
+    pub begun: u64,
+    /// Those that are over.
+    pub done: u64,
+}
+
+/// A reload under way; over when this is dropped, also where nobody waits for it any more.
+struct Underway<'a>(&'a watch::Sender<Reloads>);
+
+impl<'a> Underway<'a> {
+    fn begin(counts: &'a watch::Sender<Reloads>) -> Self {
+        counts.send_modify(|counts| counts.begun += 1);
+        Self(counts)
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|counts| counts.done += 1);
+    }
 }
 
 impl Reloader {
     /// For a service that has no configuration to read again.
     #[must_use]
     pub fn without_source(handle: Arc<ServiceHandle>) -> Self {
-        Self { handle, source: None, loaded: RwLock::new(None), turn: Mutex::new(()) }
+        Self::with(handle, None, None)
     }
 
     /// For a service that was started with `loaded`, which `source` reads again.
@@ -53,8 +81,23 @@ impl Reloader {
         loaded: LoadedConfig,
         source: impl Fn() -> Result<LoadedConfig, ConfigErrors> + Send + Sync + 'static,
     ) -> Self {
-        let loaded = RwLock::new(Some((loaded.clone(), loaded)));
-        Self { handle, source: Some(Arc::new(source)), loaded, turn: Mutex::new(()) }
+        Self::with(handle, Some(Arc::new(source)), Some((loaded.clone(), loaded)))
+    }
+
+    fn with(
+        handle: Arc<ServiceHandle>,
+        source: Option<Arc<Source>>,
+        loaded: Option<(LoadedConfig, LoadedConfig)>,
+    ) -> Self {
+        let (counts, _) = watch::channel(Reloads::default());
+        Self { handle, source, loaded: RwLock::new(loaded), turn: Mutex::new(()), counts }
+    }
+
+    /// Waits until the counts of reloads are others than `seen`, and tells them.
+    pub async fn next(&self, seen: Reloads) -> Reloads {
+        let mut counts = self.counts.subscribe();
+        // The sender lives as long as this waits.
+        counts.wait_for(|now| *now != seen).await.map_or(seen, |now| *now)
     }
 
     /// Reads the configuration again and serves what it says; with `dry_run` the answer
@@ -64,6 +107,7 @@ impl Reloader {
     /// [`ReloadError`]; then nothing changed.
     pub async fn reload(&self, dry_run: bool) -> Result<PlanDiff, ReloadError> {
         let _turn = self.turn.lock().await;
+        let _underway = (!dry_run).then(|| Underway::begin(&self.counts));
         let done = self.follow(dry_run).await;
         match &done {
             Ok(diff) if !dry_run => log(diff),
@@ -91,6 +135,11 @@ impl Reloader {
             *last = loaded;
         }
         Ok(diff)
+    }
+
+    /// What can be set live, as it is.
+    pub(super) fn settings(&self) -> Vec<(String, EffectiveValue)> {
+        self.handle.settings()
     }
 
     /// What the service was started with, and what it read last.

@@ -42,8 +42,9 @@ fn excludes(loaded: &LoadedConfig) -> Vec<String> {
 }
 
 impl Reloader {
-    /// The configuration that is in force: what the service was started with, and of what
-    /// it read since then that which needs no restart. `None` where it had none.
+    /// The configuration that is in force: what the service was started with, of what it
+    /// read since then that which needs no restart, and what was set over it. `None`
+    /// where it had none.
     pub(super) fn running(&self) -> Option<Value> {
         let (first, last) = self.loaded()?;
         let mut running = config_document(&first, false);
@@ -51,7 +52,11 @@ impl Reloader {
         for key in ["listen", "exclude"] {
             running[key] = last[key].take();
         }
-        running["coverage"]["min_bound"] = last["coverage"]["min_bound"].take();
+        for (path, value) in self.settings() {
+            if let Some((section, key)) = path.split_once('.') {
+                running[section][key] = json!(value);
+            }
+        }
         Some(running)
     }
 }

@@ -16,7 +16,7 @@ use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Type};
 
 /// Connections that wait to be accepted.
-const BACKLOG: i32 = 128;
+pub(super) const BACKLOG: i32 = 128;
 /// How long another instance may take to bind in the same folder.
 const TURN: Duration = Duration::from_secs(1);
 

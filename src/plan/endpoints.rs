@@ -3,6 +3,7 @@
 //! Holds the groups' sets side by side. `build` makes it from specs. Never
 //! lists endpoints unless it is iterated; never asks the machine.
 
+mod admin;
 mod build;
 mod changes;
 mod compose;
@@ -25,6 +26,8 @@ use std::sync::Arc;
 use crate::config::ListenSettings;
 use crate::spec::{Endpoint, EndpointSet, Endpoints, Port, Protocol};
 
+pub use admin::build_around;
+pub(crate) use admin::exclusion;
 pub use build::{build, build_from};
 pub use error::{PlanError, SpecPlace};
 pub use offline::{check, known};

@@ -100,7 +100,7 @@ pub fn plan(config: &Config, force: bool) -> Result<Plan, PlanError> {
 /// As [`plan`], for a service that is given sockets: they are in nobody's way, and
 /// their descriptors are those that the plan needs.
 pub(super) fn plan_with(config: &Config, force: bool, given: &Given) -> Result<Plan, PlanError> {
-    let endpoints = resolve(config, &WithoutOwn::new(given.endpoints()))?;
+    let (endpoints, covered) = resolve(config, &WithoutOwn::new(given.endpoints()))?;
     let mut facts = host::facts();
     facts.limits.fds_open = facts.limits.fds_open.saturating_sub(given.sockets.len() as u64);
     let own: BTreeSet<_> = given
@@ -108,17 +108,20 @@ pub(super) fn plan_with(config: &Config, force: bool, given: &Given) -> Result<P
         .map(|it| (it.protocol, it.socket_addr().ip(), it.port.number()))
         .collect();
     facts.sockets.retain(|it| !own.contains(&(it.protocol, it.address, it.port)));
-    Ok(assemble(config, endpoints, &facts, force, &host::holders))
+    Ok(assemble(config, endpoints, covered, &facts, force, &host::holders))
 }
 
-fn resolve(config: &Config, resolver: &dyn Resolver) -> Result<PlanEndpoints, PlanError> {
-    endpoints::build(&config.groups, &config.excludes, config.limits.max_endpoints, resolver)
+/// The endpoints of a configuration, and how many were left out for the admin address.
+fn resolve(config: &Config, resolver: &dyn Resolver) -> Result<(PlanEndpoints, u64), PlanError> {
+    let Config { groups, excludes, admin, limits, .. } = config;
+    endpoints::build_around(admin.listen, groups, excludes, limits.max_endpoints, resolver)
 }
 
 /// The plan of `endpoints` on the machine that `facts` describe.
 pub(super) fn assemble(
     config: &Config,
     endpoints: PlanEndpoints,
+    covered: u64,
     facts: &HostFacts,
     force: bool,
     holders: &dyn Fn(&BTreeSet<u64>) -> BTreeMap<u64, Holder>,
@@ -138,6 +141,7 @@ pub(super) fn assemble(
     let findings = findings::findings(&Inputs {
         groups: &groups,
         duplicates: endpoints.duplicates(),
+        admin: config.admin.listen.map(|address| (address, covered)),
         facts,
         workers,
         budget,
@@ -217,8 +221,8 @@ mod tests {
 
     fn planned(toml: &str) -> Plan {
         let config = load_str("test.toml", toml).expect("a configuration").config;
-        let endpoints = resolve(&config, &host::SystemResolver).expect("endpoints");
-        assemble(&config, endpoints, &facts(), false, &|_| BTreeMap::new())
+        let (endpoints, covered) = resolve(&config, &host::SystemResolver).expect("endpoints");
+        assemble(&config, endpoints, covered, &facts(), false, &|_| BTreeMap::new())
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl ServiceHandle {
             let mut facts: HostFacts = host::facts();
             facts.limits = start.limits.clone();
             facts.sockets.retain(|it| !own.contains(&(it.protocol, it.address, it.port)));
-            planning::assemble(&config, layout, &facts, true, &host::holders).report()
+            planning::assemble(&config, layout, 0, &facts, true, &host::holders).report()
         });
         let mut report = planned.await?;
         // A plan that changed has other chunks than one that is made anew.

@@ -15,7 +15,7 @@ use super::own_ports::WithoutOwn;
 use crate::actors::protocol::{Change, NewPlan, NotReplanned, Replan};
 use crate::config::{Config, Group, ListenSettings};
 use crate::net::host;
-use crate::plan::endpoints::{self, PlanEndpoints};
+use crate::plan::endpoints;
 use crate::spec::{Selector, Spec};
 use crate::supervision::{Event, PlanDiff, Replanning};
 
@@ -45,8 +45,11 @@ impl ServiceHandle {
         // Ports of the kernel's choice are told apart from all others.
         let first = self.shared.ordinals.fetch_add(spec.chosen(), Ordering::Relaxed);
         let most = self.in_force(|config| config.limits.max_endpoints);
-        let planned =
-            aside(move || endpoints::build_from(&groups, &[], most, &host::SystemResolver, first));
+        let admin = self.in_force(|config| config.admin.listen);
+        let without: Vec<Spec> = admin.and_then(endpoints::exclusion).into_iter().collect();
+        let planned = aside(move || {
+            endpoints::build_from(&groups, &without, most, &host::SystemResolver, first)
+        });
         let planned = planned.await??;
         let group = planned.groups().first().cloned().ok_or(OperationError::Ended)?;
         let diff = self.replan(Replan { what: NewPlan::Also(group), dry_run: false }).await?;
@@ -89,8 +92,11 @@ impl ServiceHandle {
         let resolver = self.own_ports().await?;
         let most = next.config().limits.max_endpoints;
         let (groups, excludes) = (config.groups.clone(), config.excludes.clone());
-        let planned: PlanEndpoints =
-            aside(move || endpoints::build(&groups, &excludes, most, &resolver)).await??;
+        // A new admin address needs a restart: what counts is where it listens now.
+        let admin = self.in_force(|config| config.admin.listen);
+        let planned =
+            aside(move || endpoints::build_around(admin, &groups, &excludes, most, &resolver));
+        let (planned, _covered) = planned.await??;
         let groups = planned.groups().to_vec();
         let what = NewPlan::Instead { groups, config: Arc::new(config.clone()) };
         let mut diff = self.replan(Replan { what, dry_run }).await?;

@@ -1,49 +1,8 @@
 //! The control API (interface §5) as curl meets it: what it answers, and what it refuses.
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::common::{
-    Api, Block, DEADLINE, Ipcow, Need, Running, connect, echo_tcp, eventually, needs, refused,
-};
-
-/// A service of four endpoints on a control socket of its own.
-struct Lab {
-    server: Running,
-    api: Api,
-    block: Block,
-    folder: TempDir,
-}
-
-impl Lab {
-    /// `None` where there is no curl.
-    fn open(more: &[&str]) -> Option<Self> {
-        if !needs(&[Need::Tool("curl")]) {
-            return None;
-        }
-        let (block, folder) = (Block::new(), tempfile::tempdir().expect("a folder"));
-        let socket = folder.path().join("lab.sock");
-        let mut server = Ipcow::serve([format!("both://{}:18000-18001", block.ip(0))])
-            .args(["--name", "lab", "--workers", "2", "--control"])
-            .args([socket.as_os_str()])
-            .args(more)
-            .start();
-        let ready = server.ready();
-        assert_eq!(ready.0["control"], socket.display().to_string());
-        Some(Self { server, api: Api::at(&socket), block, folder })
-    }
-
-    fn tcp(&self, port: u16) -> String {
-        format!("tcp://{}:{port}", self.block.ip(0))
-    }
-
-    fn states(&self, path: &str) -> Vec<(String, String)> {
-        let rows = self.api.get(path).expect(200);
-        let text = |value: &Value| value.as_str().expect("text").to_owned();
-        let rows = rows.as_array().expect("an array").iter();
-        rows.map(|row| (text(&row["endpoint"]), text(&row["state"]))).collect()
-    }
-}
+use crate::common::{Api, DEADLINE, Lab, connect, echo_tcp, eventually, refused};
 
 #[test]
 fn everything_that_can_be_read_is_answered_as_the_contract_says() {
@@ -183,15 +142,9 @@ fn the_admin_address_reads_and_changes_nothing() {
         assert_eq!(answer.header("allow"), Some("get, head"));
     }
     assert_eq!(lab.states("/api/v1/endpoints?state=listening").len(), 4);
-    for host in ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""] {
-        let host = format!("Host: {host}");
-        let foreign = host != "Host: ";
-        // curl sends no header at all for an empty one.
-        let answer = admin.send("/readyz", &["-H", &host]);
-        match foreign {
-            true => answer.expect_error(421, "foreign_host"),
-            false => answer.expect_error(400, "bad_request"),
-        };
+    for host in ["evil.example", "evil.example:80", "127.0.0.1.evil.example"] {
+        let answer = admin.send("/readyz", &["-H", &format!("Host: {host}")]);
+        answer.expect_error(421, "foreign_host");
     }
     for host in ["localhost", "127.0.0.1:1", "[::1]:9180"] {
         admin.send("/readyz", &["-H", &format!("Host: {host}")]).expect(200);

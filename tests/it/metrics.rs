@@ -12,7 +12,7 @@ use ipcow::service::{Service, ServiceHandle, Snapshot};
 use ipcow::supervision::{EndReason, FaultKind};
 
 use crate::common::{
-    Block, DEADLINE, Need, connect, echo_tcp, echo_udp, eventually, needs, udp_client,
+    Api, Block, DEADLINE, Ipcow, Need, connect, echo_tcp, echo_udp, eventually, needs, udp_client,
 };
 
 fn start(keys: &str, spec: &str) -> ServiceHandle {
@@ -23,7 +23,7 @@ fn start(keys: &str, spec: &str) -> ServiceHandle {
 }
 
 fn scrape(snapshot: Snapshot) -> String {
-    render(snapshot, Format::Text).expect("a page")
+    render(snapshot, Format::Text)
 }
 
 /// The value of a series; the sum over its labels where it is named without.
@@ -109,6 +109,44 @@ async fn every_figure_is_that_of_the_summary_and_promtool_has_nothing_to_say() {
         assert_eq!(promtool(&page), "");
         assert_eq!(promtool(&open), "");
     }
+}
+
+#[test]
+fn either_door_gives_the_page_that_the_client_wants() {
+    if !needs(&[Need::Tool("curl")]) {
+        return;
+    }
+    let (block, folder) = (Block::new(), tempfile::tempdir().expect("a folder"));
+    let socket = folder.path().join("lab.sock");
+    let mut server = Ipcow::serve([format!("both://{}:18000", block.ip(0))])
+        .args([
+            "--admin".as_ref(),
+            "127.0.0.1:0".as_ref(),
+            "--control".as_ref(),
+            socket.as_os_str(),
+        ])
+        .start();
+    let admin = server.ready().0["admin"].as_str().expect("an address").to_owned();
+    echo_tcp(&mut connect(block.at(18_000)), b"five!");
+    for api in [Api::at(&socket), Api::Address(admin)] {
+        let text = api.get("/metrics");
+        assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert_eq!(value(&text.body, "received_bytes_total{protocol=\"tcp\"}"), 5);
+        assert_eq!(value(&text.body, "endpoints{state=\"listening\"}"), 2);
+        if needs(&[Need::Tool("promtool")]) {
+            assert_eq!(promtool(&text.body), "");
+        }
+        // What Prometheus sends.
+        let wanted = "Accept: application/openmetrics-text;version=1.0.0;q=0.5,\
+                      text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        let open = api.send("/metrics", &["-H", wanted]);
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        assert_eq!(open.header("content-type"), Some(kind));
+        assert!(open.body.ends_with("# EOF\n"), "{}", open.body);
+        api.post("/metrics", &serde_json::json!({})).expect(405);
+    }
+    let done = server.terminate().expect_code(0);
+    assert_eq!(done.summary()["bytes"]["tcp_in"], 5);
 }
 
 #[tokio::test]

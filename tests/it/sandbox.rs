@@ -10,7 +10,7 @@ const NO_LANDLOCK: &str = "inject=landlock_create_ruleset:error=ENOSYS";
 const NO_SECCOMP: &str = "inject=seccomp:error=EINVAL";
 
 /// Landlock and seccomp, as far as this kernel and what contains it have them.
-fn has_both() -> bool {
+pub(crate) fn has_both() -> bool {
     let probe = Ipcow::serve(["tcp://127.0.0.1:0", "--once"]).set("process.sandbox=on").run();
     if probe.code != Some(0) {
         eprintln!("a test of the sandbox skips: {}", probe.stderr);

@@ -6,6 +6,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::sys::signal::Signal;
+
 use crate::common::{Block, DEADLINE, Ipcow, Need, connect, echo_tcp, needs};
 
 /// A service manager: where it listens, and what it heard.
@@ -79,11 +81,43 @@ fn ready_is_told_when_it_is_announced_and_every_phase_has_its_status() {
     let mut client = connect(block.at(18_001));
     echo_tcp(&mut client, b"counted");
     manager.until("STATUS=2 of 3 listen, 1 session");
-    server.signal(nix::sys::signal::Signal::SIGTERM);
+    server.signal(Signal::SIGTERM);
     let heard = manager.until("STOPPING=1");
     assert!(!has(&heard, "WATCHDOG=1"), "nobody asked for it: {heard:?}");
     drop((client, taken));
     server.finish().expect_code(0);
+}
+
+#[test]
+fn a_reload_is_told_with_its_time_and_ends_with_ready_whatever_came_of_it() {
+    let (block, manager) = (Block::new(), Manager::abstract_one());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ipcow.toml");
+    let write = |ports: &str| {
+        let group = format!("[[listen]]\nname = \"lab\"\nspec = \"{}:{ports}\"\n", block.ip(0));
+        std::fs::write(&file, group).expect("room for a file");
+    };
+    write("18000");
+    let mut server =
+        Ipcow::new(["serve", "--json"]).arg_file(&file).env("NOTIFY_SOCKET", &manager.name).start();
+    server.ready();
+    manager.until("READY=1");
+    let mut heard = Vec::new();
+    for ports in ["18000-18003", "18000-99999"] {
+        write(ports);
+        server.signal(Signal::SIGHUP);
+        heard = manager.until("RELOADING=1");
+        let begun = heard.last().expect("a message");
+        let time = begun.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+        assert!(time.is_some_and(|time| time.parse::<u64>().is_ok_and(|it| it > 0)), "{begun}");
+        heard = manager.until("READY=1");
+    }
+    // The second file is at fault: what the first one asked for is served.
+    if !has(&heard, "STATUS=4 of 4 listen, 0 sessions") {
+        manager.until("STATUS=4 of 4 listen, 0 sessions");
+    }
+    let done = server.terminate().expect_code(0);
+    assert!(done.stderr.contains("99999"), "{done:?}");
 }
 
 #[test]
@@ -102,7 +136,7 @@ fn a_confined_process_of_another_user_still_reaches_its_manager() {
         manager.until("READY=1");
         manager.until("WATCHDOG=1");
         server.ready();
-        server.signal(nix::sys::signal::Signal::SIGTERM);
+        server.signal(Signal::SIGTERM);
         manager.until("STOPPING=1");
         server.finish().expect_code(0);
     }

@@ -2,6 +2,7 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
@@ -51,7 +52,8 @@ fn is_beat(message: &str) -> bool {
 #[tokio::test]
 async fn no_sign_of_life_is_given_while_a_worker_hangs() {
     let service = Service::builder().listen("tcp://127.0.0.1:0").expect("legal");
-    let handle = service.build().expect("a plan").start().expect("threads");
+    let handle = Arc::new(service.build().expect("a plan").start().expect("threads"));
+    let reloader = Reloader::without_source(Arc::clone(&handle));
     handle.wait_ready().await.expect("it runs");
     let (manager, hears) = manager("hangs", Duration::from_millis(400));
     let story = async {
@@ -72,11 +74,11 @@ async fn no_sign_of_life_is_given_while_a_worker_hangs() {
     };
     tokio::select! {
         () = story => {}
-        never = manager.follow(&handle) => match never {},
+        never = manager.follow(&handle, &reloader) => match never {},
     }
     handle.shutdown().await.expect("it drains");
     // Its own thread is gone: that is no sign of life either.
-    assert!(!is_well(&handle, Duration::from_secs(1)).await);
+    assert!(!is_well(&handle).await);
 }
 
 #[tokio::test]

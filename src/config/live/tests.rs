@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::load_str;
-use crate::config::model::{LogLevel, MinBound, OnLimit};
+use crate::config::log::LogLevel;
+use crate::config::model::{MinBound, OnLimit};
 use std::time::Duration;
 
 /// A configuration with a value of its own for each live key.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use ::config::ValueKind;
 
 use crate::config::effective::{EffectiveValue, effective_value};
-use crate::config::model::{Config, LogLevel, MinBound, OnLimit};
+use crate::config::log::LogLevel;
+use crate::config::model::{Config, MinBound, OnLimit};
 use crate::config::schema::{KEYS, Key};
 
 /// The value of each live key, in the order of the documentation.

@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use serde::Serialize;
+use serde_json::{Map, json};
 
 use super::State;
 use crate::control::refusal::Refusal;
@@ -25,6 +26,7 @@ struct Summary<'a> {
     #[serde(flatten)]
     totals: SummaryTotals,
     restarts: RestartCounts,
+    events_lost: u64,
     control: Option<&'a str>,
     admin: Option<&'a str>,
 }
@@ -49,6 +51,7 @@ pub(super) async fn summary(state: State) -> Result<HttpResponse, Refusal> {
         hung_workers: now_counted.hung_workers,
         totals: SummaryTotals::running(&now_counted.totals, now_counted.peak_sessions, &errors),
         restarts: now_counted.restarts,
+        events_lost: now_counted.events_lost,
         control: state.control.as_deref(),
         admin: state.admin.as_deref(),
     }))
@@ -66,4 +69,11 @@ pub(super) async fn config(state: State) -> Result<HttpResponse, Refusal> {
         Refusal::new(404, "not_found", message, "the program that embeds it knows its own")
     })?;
     Ok(HttpResponse::Ok().json(running))
+}
+
+/// Every key that can be set live, with its present value.
+pub(super) async fn settings(state: State) -> Result<HttpResponse, Refusal> {
+    let settings = state.handle.settings();
+    let settings: Map<_, _> = settings.into_iter().map(|(key, it)| (key, json!(it))).collect();
+    Ok(HttpResponse::Ok().json(settings))
 }

@@ -1,6 +1,6 @@
 //! Every route: a line in [`table`], and a function in the file of its kind.
 //!
-//! `health` and `about` answer for the whole service, `lists` for its parts, `orders`
+//! `health`, `scrape` and `about` answer for the whole service, `lists` for its parts, `orders`
 //! changes it. What only reads is at the admin address, too.
 
 mod about;
@@ -8,6 +8,7 @@ mod health;
 mod lists;
 mod orders;
 mod query;
+mod scrape;
 
 use std::sync::Arc;
 
@@ -48,9 +49,11 @@ fn table() -> Vec<At> {
     vec![
         at("/healthz").get(health::healthz),
         at("/readyz").get(health::readyz),
+        at("/metrics").get(scrape::metrics),
         at("/api/v1/summary").get(about::summary),
         at("/api/v1/plan").get(about::plan),
         at("/api/v1/config").get(about::config),
+        at("/api/v1/settings").get(about::settings).on(Method::PATCH, order(OrderKind::Set)),
         at("/api/v1/endpoints")
             .get(lists::endpoints)
             .on(Method::POST, order(OrderKind::Add))

@@ -48,6 +48,10 @@ async fn carry_out(context: &Context, order: Order) -> Result<HttpResponse, Refu
             answer(&diff)
         }
         Order::Reload { dry_run } => answer(&context.reloader.reload(dry_run).await?),
+        Order::Set(settings) => {
+            let pairs: Vec<_> = settings.iter().map(|(key, it)| (&**key, &**it)).collect();
+            answer(&json!({ "changed": handle.set(&pairs).await? }))
+        }
         Order::Mark => {
             let run = handle.mark();
             tracing::info!(run, "an operator began a new run");

@@ -144,7 +144,10 @@ impl Build<'_> {
             );
             let help = "name fewer, or raise the limit: --set limits.max_endpoints=N";
             return Err(match self.largest() {
-                Some(source) => at_whole(source, message, help),
+                Some(source) => match at_whole(source, message, help) {
+                    PlanError::Spec { place, error } => PlanError::TooMany { place, error },
+                    other => other,
+                },
                 None => PlanError::whole(message, help),
             });
         }

@@ -30,6 +30,14 @@ pub enum PlanError {
         /// What is wrong with it, and where in its text.
         error: SpecError,
     },
+    /// There are more endpoints than `limits.max_endpoints`.
+    #[error("{error}")]
+    TooMany {
+        /// The spec that names the most.
+        place: SpecPlace,
+        /// How many there are, at that spec.
+        error: SpecError,
+    },
     /// Only all of the specs together are at fault.
     #[error("{message}")]
     Whole {
@@ -45,7 +53,7 @@ impl PlanError {
     #[must_use]
     pub fn help(&self) -> Option<&str> {
         match self {
-            Self::Spec { error, .. } => error.help.as_deref(),
+            Self::Spec { error, .. } | Self::TooMany { error, .. } => error.help.as_deref(),
             Self::Whole { help, .. } => help.as_deref(),
         }
     }
@@ -54,7 +62,7 @@ impl PlanError {
     #[must_use]
     pub const fn spec(&self) -> Option<(SpecPlace, &SpecError)> {
         match self {
-            Self::Spec { place, error } => Some((*place, error)),
+            Self::Spec { place, error } | Self::TooMany { place, error } => Some((*place, error)),
             Self::Whole { .. } => None,
         }
     }

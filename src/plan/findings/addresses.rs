@@ -112,6 +112,24 @@ pub(super) fn udp_exposed(inputs: &Inputs<'_>) -> Option<Finding> {
     })
 }
 
+/// What the plan named and is not served, because the admin address is there.
+pub(super) fn covers_admin(inputs: &Inputs<'_>) -> Option<Finding> {
+    let (address, covered) = inputs.admin.filter(|(_, covered)| *covered > 0)?;
+    let is = if covered == 1 { "endpoint is" } else { "endpoints are" };
+    Some(Finding {
+        level: Level::Warning,
+        kind: Kind::CoversAdmin,
+        count: covered,
+        message: format!(
+            "{covered} {is} left out of the plan: the admin address {address} (admin.listen) \
+             is there"
+        ),
+        fix: "give admin.listen a port that the plan does not name, or exclude that port from \
+              the plan"
+            .to_owned(),
+    })
+}
+
 /// The parts of all blocks whose span of the route table is `odd`.
 fn spans(inputs: &Inputs<'_>, odd: impl Fn(&Group, &Block, &ReachSpan) -> bool) -> Hits {
     let mut hits = Hits::default();

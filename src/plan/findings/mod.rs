@@ -15,6 +15,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
@@ -65,6 +66,8 @@ pub enum Kind {
     EphemeralExhausted,
     /// An endpoint that was named more than once.
     Duplicate,
+    /// The admin address, which is not served.
+    CoversAdmin,
     /// UDP that anyone may send to.
     UdpExposed,
 }
@@ -83,6 +86,7 @@ impl Kind {
             Self::EphemeralOverlap => "ephemeral_overlap",
             Self::EphemeralExhausted => "ephemeral_exhausted",
             Self::Duplicate => "duplicate",
+            Self::CoversAdmin => "covers_admin",
             Self::UdpExposed => "udp_exposed",
         }
     }
@@ -112,6 +116,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) groups: &'a [Group],
     /// Endpoints that were named again and merged.
     pub(crate) duplicates: u64,
+    /// The admin address, and how many endpoints were left out for it.
+    pub(crate) admin: Option<(SocketAddr, u64)>,
     /// The machine.
     pub(crate) facts: &'a HostFacts,
     /// The workers that the plan gets.
@@ -148,6 +154,7 @@ pub(crate) fn findings(inputs: &Inputs<'_>) -> Vec<Finding> {
         ports::ephemeral_overlap(inputs),
         ports::ephemeral_exhausted(inputs),
         resources::duplicate(inputs),
+        addresses::covers_admin(inputs),
         addresses::udp_exposed(inputs),
     ]
     .into_iter()

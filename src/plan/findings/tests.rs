@@ -87,6 +87,7 @@ impl Machine {
             inodes.iter().map(|inode| (*inode, holder(inode))).collect()
         };
         findings(&Inputs {
+            admin: None,
             groups: &self.groups,
             duplicates: self.duplicates,
             facts: &self.facts,

@@ -61,7 +61,7 @@ impl Api {
     /// The curl command for a path.
     pub(crate) fn curl(&self, path: &str) -> Command {
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "-i", "--max-time", "60", "-H", "Content-Type: application/json"]);
+        curl.args(["-sS", "-i", "--max-time", "60"]);
         match self {
             Self::Socket(socket) => {
                 curl.arg("--unix-socket").arg(socket).arg(format!("http://ipcow{path}"));
@@ -87,7 +87,11 @@ impl Api {
 
     /// With more arguments of curl.
     pub(crate) fn send(&self, path: &str, args: &[&str]) -> Answer {
-        let done = self.curl(path).args(args).output().expect("curl runs");
+        let mut curl = self.curl(path);
+        if !args.iter().any(|arg| arg.starts_with("Content-Type")) {
+            curl.args(["-H", "Content-Type: application/json"]);
+        }
+        let done = curl.args(args).output().expect("curl runs");
         assert!(done.status.success(), "{path}: {done:?}");
         read(&String::from_utf8_lossy(&done.stdout))
     }

@@ -9,6 +9,7 @@ mod client;
 mod command;
 mod events;
 mod http;
+mod lab;
 mod loopback;
 mod namespace;
 mod needs;
@@ -23,7 +24,8 @@ pub(crate) use client::{
 };
 pub(crate) use command::{Ipcow, binary};
 pub(crate) use events::{Ready, counts};
-pub(crate) use http::Api;
+pub(crate) use http::{Answer, Api};
+pub(crate) use lab::Lab;
 pub(crate) use loopback::{Block, assert_free};
 pub(crate) use namespace::Namespace;
 pub(crate) use needs::{Need, needs, raise_own_descriptor_limit};
