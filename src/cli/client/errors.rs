@@ -76,8 +76,8 @@ pub(super) async fn run(args: &ErrorsArgs, out: &mut Stdout<'_>) -> Result<u8, F
 /// Looks here for who holds a port: a service in its sandbox may not look into other
 /// processes, and whoever types this command may.
 async fn look_for_holder(control: &mut Control, group: &mut Group) -> Result<(), Failure> {
-    let state = group.state.as_deref().unwrap_or_default();
-    let query = [("state", state), ("limit", LOOKED_AT)];
+    let state = group.state.clone().unwrap_or_default();
+    let query = [("state", state.as_str()), ("limit", LOOKED_AT)];
     let answer = control.get("/api/v1/endpoints", &query).await?;
     let (rows, _): (Vec<Failed>, Vec<u8>) = answer.read().await?;
     let alike = rows.iter().filter(|row| row.errno == group.errno);
@@ -87,7 +87,7 @@ async fn look_for_holder(control: &mut Control, group: &mut Group) -> Result<(),
         .and_then(|(protocol, at)| port_holder(protocol, at).map(|holder| (holder, at)));
     if let Some((Holder { name, pid }, at)) = holder {
         group.holder = Some(format!("{name} (pid {pid}), which has {at}"));
-        group.fix = format!("stop {name} (`kill {pid}`), then `ipcow retry`");
+        group.fix = format!("stop {name} (`kill {pid}`), then `ipcow retry state:{state}`");
     }
     Ok(())
 }
@@ -128,7 +128,7 @@ fn endpoints(group: &Group, text: &mut String) {
     let attempts = group.attempts.unwrap_or(0);
     let next = match group.retry_in_ms {
         Some(ms) => format!("next retry in {}", short(ms)),
-        None => "no retry by itself: `ipcow retry`".to_owned(),
+        None => "no retry by itself: `ipcow retry state:quarantined`".to_owned(),
     };
     let chunks: Vec<String> = group.chunks.iter().map(u64::to_string).collect();
     let noun = if chunks.len() == 1 { "chunk" } else { "chunks" };
@@ -200,7 +200,7 @@ mod tests {
   because  Address already in use
   fix      nginx (pid 7) has it: stop that
 1 endpoint quarantined, bind_permission (EACCES): 127.0.0.1:80
-  tried    1 time, no retry by itself: `ipcow retry`; chunk 1
+  tried    1 time, no retry by itself: `ipcow retry state:quarantined`; chunk 1
   fix      give it the right
 12 connections failed, reset (ECONNRESET): 127.0.0.1:90
   last     10.0.0.1:4000
