@@ -28,6 +28,9 @@
 //! # }
 //! ```
 //!
+//! [`guide`] walks through embedding, from these lines to sessions, datagrams and a failure
+//! policy of your own; [`guide::semantics`] says what you may rely on.
+//!
 //! # The map
 //!
 //! Imports go downward only; a test of the repository holds that.
@@ -36,6 +39,7 @@
 //! |---|---|
 //! | `control` (feature `http`) | the control API of a service over HTTP; metrics for Prometheus |
 //! | [`service`] | [`Service`](service::Service), its handle, snapshot and summary; signals (feature `signals`), for programs that want them |
+//! | `handover` (feature `http`) | a new instance gets the sockets of the running one, and serves from them |
 //! | `actors` (private) | the tree: Supervisor, Workers, Listeners, EchoSessions, ErrorLog, and every message between them |
 //! | `net` (private) | the only bind, accept and its error classes, the pump that echoes, datagrams, what the machine says of itself |
 //! | `process` (feature `process`) | user, group, capabilities and sandbox of a whole process, for programs that want them |
@@ -73,9 +77,13 @@
 //! `serde`, `config` and `tracing` are always there: configuration is text that becomes
 //! values, and what happens is told through `tracing`.
 
+pub mod guide;
+
 pub mod config;
 #[cfg(feature = "http")]
 pub mod control;
+#[cfg(feature = "http")]
+pub mod handover;
 pub mod plan;
 #[cfg(feature = "process")]
 pub mod process;

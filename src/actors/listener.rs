@@ -116,8 +116,10 @@ impl Actor for Listener {
 impl Handler<CloseListener> for Listener {
     type Result = ();
 
-    fn handle(&mut self, _close: CloseListener, ctx: &mut Self::Context) {
-        self.empty_backlog();
+    fn handle(&mut self, close: CloseListener, ctx: &mut Self::Context) {
+        if self.local.empties(close) {
+            self.empty_backlog();
+        }
         ctx.stop();
     }
 }
@@ -148,6 +150,7 @@ impl ActorFuture<Listener> for Serve {
         ctx: &mut Context<Listener>,
         task: &mut Task<'_>,
     ) -> Poll<()> {
+        ready!(listener.local.poll_gate(task));
         let WorkerShare { admission, settings, .. } = &listener.local.share;
         listener.acceptor.set_options(settings.stream());
         for _ in 0..ACCEPTS_A_TURN {

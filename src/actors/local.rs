@@ -4,6 +4,8 @@
 //! Reached through an `Rc`, so it never leaves the thread. It outlives the
 //! Worker actor, and holds no decision of its own.
 
+mod ending;
+mod gate;
 mod holding;
 mod listeners;
 #[cfg(feature = "fault-injection")]
@@ -14,6 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler, WeakAddr};
@@ -21,7 +24,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::listener::Listener;
-use super::protocol::{CloseListener, CutSession, EndSession, SessionFailed, WorkerDrained};
+use super::protocol::{CloseListener, CutSession, EndSession, SessionFailed};
 use super::session::SessionHandle;
 use super::share::WorkerShare;
 use super::udp_listener::UdpListener;
@@ -29,6 +32,7 @@ use crate::net::accept::shortage::Shortage;
 use crate::net::bind::Bound;
 use crate::net::datagram::DatagramPool;
 use crate::supervision::{Fault, Place, Stamp, WorkerId};
+pub(crate) use gate::Gate;
 
 /// Size of the buffer that all sessions of a thread read into. Unit: bytes.
 const SCRATCH: usize = 64 * 1024;
@@ -50,20 +54,20 @@ pub(crate) enum ListenerAddr {
 }
 
 impl ListenerAddr {
-    async fn close(self) {
+    async fn close(self, how: CloseListener) {
         match self {
-            Self::Tcp(addr) => close(&addr).await,
-            Self::Udp(addr) => close(&addr).await,
+            Self::Tcp(addr) => close(&addr, how).await,
+            Self::Udp(addr) => close(&addr, how).await,
         }
     }
 }
 
-async fn close<A>(listener: &WeakAddr<A>)
+async fn close<A>(listener: &WeakAddr<A>, how: CloseListener)
 where
     A: Actor<Context = Context<A>> + Handler<CloseListener>,
 {
     if let Some(listener) = listener.upgrade() {
-        let _gone = listener.send(CloseListener).await;
+        let _gone = listener.send(how).await;
     }
 }
 
@@ -105,7 +109,12 @@ pub(crate) struct WorkerLocal {
     now: Cell<Instant>,
     /// How long this thread had run at the last tick.
     pub(super) ran: Cell<Duration>,
+    /// Nothing is opened or accepted any more.
     draining: Cell<bool>,
+    /// Sessions end when they are quiet.
+    sessions_end: Cell<bool>,
+    /// Listeners that wait for the gate.
+    gated: RefCell<Vec<Waker>>,
     sessions: RefCell<Slab<SessionEntry>>,
     /// By place, and by the epoch of the lease under which they serve: of one
     /// endpoint there may be several. A chunk is opened in order: that fills a
@@ -140,6 +149,8 @@ impl WorkerLocal {
                 now: Cell::new(Instant::now()),
                 ran: Cell::default(),
                 draining: Cell::new(false),
+                sessions_end: Cell::new(false),
+                gated: RefCell::default(),
                 opening: Cell::new(0),
                 sessions: RefCell::default(),
                 listeners: RefCell::default(),
@@ -175,23 +186,6 @@ impl WorkerLocal {
     /// Where this thread's datagrams are while they are answered.
     pub(crate) fn datagrams(&self) -> &RefCell<DatagramPool> {
         self.datagrams.get_or_init(RefCell::default)
-    }
-
-    /// Closes every listener, lets the sessions end, and says so.
-    pub(crate) fn drain(self: Rc<Self>) {
-        if self.draining.replace(true) {
-            return;
-        }
-        self.stop_taking();
-        actix::spawn(async move {
-            let listeners: Vec<_> =
-                self.listeners.borrow().values().map(|entry| entry.addr.clone()).collect();
-            for listener in listeners {
-                listener.close().await;
-            }
-            self.emptied().await;
-            let _ending = self.share.supervisor.deliver(WorkerDrained { worker: self.id }).await;
-        });
     }
 
     /// Lets the first of those who wait for room try after this time.
@@ -269,7 +263,7 @@ impl WorkerLocal {
             holding::tell_cut(entry);
             entry.session.settle(stamp);
             let drains =
-                self.is_draining() || !draining.is_empty() && draining.contains(&entry.place);
+                self.sessions_end.get() || !draining.is_empty() && draining.contains(&entry.place);
             entry.session.drains(drains, self.now());
             let quiet = times.quiet.filter(|_| drains);
             if let Some(expired) = entry.session.clock().expired(self.now(), &times.limits, quiet) {
@@ -282,16 +276,6 @@ impl WorkerLocal {
     pub(crate) fn begin_opening(self: &Rc<Self>) -> OpeningGuard {
         self.opening.set(self.opening.get() + 1);
         OpeningGuard(Rc::clone(self))
-    }
-
-    /// Resolves when no listener and no session is left.
-    async fn emptied(&self) {
-        let empty = || {
-            self.opening.get() == 0
-                && self.listeners.borrow().is_empty()
-                && self.sessions.borrow().is_empty()
-        };
-        self.until(empty).await;
     }
 
     /// Resolves when `holds`, which only the end of something can bring about.

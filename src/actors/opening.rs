@@ -223,7 +223,7 @@ pub(super) fn opened(port: u16, socket: Bound) -> Outcome<Bound> {
 /// Listens: all that can fail before a socket is served.
 fn watch(order: &OpenOrder, bound: &Bound, local: &WorkerLocal) -> Result<Watched, Fault> {
     let workers = local.share.roster.workers();
-    let listens = if order.group.settings.reuse_port && workers > 1 {
+    let listens = if order.group.settings.reuse_port && workers > 1 && local.share.gate.is_open() {
         bind::listen_together(bound, &bind_options(order, local), workers)
     } else {
         bind::listen(bound, order.group.backlog)

@@ -2,6 +2,7 @@
 //!
 //! Commands are imperative, events are in the past tense.
 
+mod handover;
 mod operations;
 
 use std::net::SocketAddr;
@@ -9,11 +10,12 @@ use std::sync::Arc;
 
 use actix::{Addr, ArbiterHandle, Message};
 
+pub(crate) use handover::{NotOffered, OfferSockets, Offered, Retirement, WithdrawSockets};
 pub use operations::Sessions;
 pub(crate) use operations::{
     AwaitClosed, Change, ChangeEndpoints, ChangeSettings, ChangeSlice, CountSources, CutSession,
-    DescribeStatus, Draining, EndpointSlice, GroupConnections, ListChunks, ListEndpoints,
-    ListenersClosed, LookAgain, NewPlan, NotReplanned, Replan, SettingsRefused, Touch,
+    DescribeStatus, EndpointSlice, GroupConnections, ListChunks, ListEndpoints, ListenersClosed,
+    Locked, LookAgain, NewPlan, NotReplanned, Replan, SettingsRefused, Touch,
 };
 
 use super::session::{Accepted, OwnSessions, Served};
@@ -244,10 +246,15 @@ pub(crate) struct WorkerDrained {
     pub(crate) worker: WorkerId,
 }
 
-/// Command, Worker → Listener: take what the backlog holds, then close.
-#[derive(Debug, Clone, Copy, Message)]
+/// Command, Worker → Listener: close the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub(crate) struct CloseListener;
+pub(crate) enum CloseListener {
+    /// After what waits in it: nobody else serves it.
+    Emptied,
+    /// As it is: another process serves it, too.
+    HandedOver,
+}
 
 /// Command, Worker → EchoSession: this deadline of yours has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::admission::Admission;
 use super::event_hub::EventHub;
 use super::link::Link;
+use super::local::Gate;
 use super::protocol::{ActorEnded, SessionAccepted, SessionFailed};
 use super::roster::Roster;
 use super::supervisor::Supervisor;
@@ -47,6 +48,8 @@ pub(crate) struct WorkerShare {
     pub(crate) failures: mpsc::Sender<SessionFailed>,
     /// The service ends: what is dropped now is cut off, not lost.
     pub(crate) ending: Arc<AtomicBool>,
+    /// Whether listeners may serve.
+    pub(crate) gate: Arc<Gate>,
     /// The chunk that nobody survives opening; 0 = none.
     #[cfg(feature = "fault-injection")]
     pub(crate) poisoned: Arc<AtomicU32>,

@@ -13,8 +13,8 @@ use super::desk::Desk;
 use super::protocol::{
     AddressesChanged, AttachThread, AwaitClosed, ChangeEndpoints, ChangeSettings, ChunkFailed,
     ChunkOpened, CountSources, DescribeStatus, ErrorLogReturned, FailuresJudged, HeartBeaten,
-    ListChunks, ListEndpoints, ListenerCrashed, ListenerFailed, ListenersClosed, Replan,
-    WorkerDrained, WorkerEnded, WorkerStarted,
+    ListChunks, ListEndpoints, ListenerCrashed, ListenerFailed, ListenersClosed, OfferSockets,
+    Replan, WithdrawSockets, WorkerDrained, WorkerEnded, WorkerStarted,
 };
 
 /// The shortest time between two wake-ups of its own.
@@ -105,6 +105,7 @@ at_the_desk! {
     CountSources => |desk, CountSources { tell }, now| desk.count_sources(tell);
     ListenersClosed => |desk, closed, now| desk.listeners_closed(&closed.listeners);
     WorkerDrained => |desk, drained, now| desk.worker_drained(drained.worker);
+    WithdrawSockets => |desk, WithdrawSockets, now| desk.withdraw();
 }
 
 /// A question that the desk answers.
@@ -131,4 +132,5 @@ asked_at_the_desk! {
     ChangeEndpoints => |desk, order, now| desk.change(&order, now);
     Replan => |desk, order, now| desk.replan(order, now);
     ChangeSettings => |desk, order, now| desk.set(&order);
+    OfferSockets => |desk, OfferSockets { offer }, now| desk.offer(offer);
 }

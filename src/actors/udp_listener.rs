@@ -97,8 +97,10 @@ impl Actor for UdpListener {
 impl Handler<CloseListener> for UdpListener {
     type Result = ();
 
-    fn handle(&mut self, _close: CloseListener, ctx: &mut Self::Context) {
-        self.empty_queue();
+    fn handle(&mut self, close: CloseListener, ctx: &mut Self::Context) {
+        if self.local.empties(close) {
+            self.empty_queue();
+        }
         ctx.stop();
     }
 }
@@ -119,6 +121,7 @@ impl ActorFuture<UdpListener> for ServeLoop {
         ctx: &mut Context<UdpListener>,
         task: &mut Task<'_>,
     ) -> Poll<()> {
+        ready!(listener.local.poll_gate(task));
         loop {
             if let Some(sleep) = &mut self.sleep {
                 ready!(sleep.as_mut().poll(task));

@@ -125,6 +125,7 @@ impl From<OperationError> for Refusal {
             OperationError::Draining => {
                 Self::new(409, "draining", message, "start the service again to change anything")
             }
+            OperationError::HandingOver => Self::new(409, "handing_over", message, own_hint),
             OperationError::Ended => Self::new(503, "ended", message, "start it again"),
             OperationError::Io(_) => Self::new(503, "busy", message, "try again"),
         }

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use nix::libc;
@@ -48,13 +48,16 @@ pub(crate) struct Bound {
 struct Shared {
     socket: Socket,
     endpoint: Endpoint,
-    /// Kernel-side losses that were counted, so that a listener which takes
-    /// over the socket counts none of them twice.
-    losses_counted: AtomicU32,
+    /// Kernel-side losses that were counted (the low 32 bits), so that a listener
+    /// which takes over the socket counts none of them twice; and [`OFFERED`].
+    losses_counted: AtomicU64,
     /// Further sockets of the same endpoint, one for each other worker.
     #[expect(clippy::box_collection, reason = "most have none, and there are many")]
     members: OnceLock<Box<Vec<Bound>>>,
 }
+
+/// Another process counts the losses from here on.
+const OFFERED: u64 = 1 << 32;
 
 impl Bound {
     /// What it is bound to, with the number that the kernel chose for port 0.
@@ -95,14 +98,27 @@ impl Bound {
     /// How many of the `total` datagrams that the kernel dropped on this socket
     /// so far (modulo 2³²) nobody has counted yet; they count as counted then.
     pub(super) fn uncounted_losses(&self, total: u32) -> u32 {
-        let counted = self.shared.losses_counted.load(Ordering::Relaxed);
-        let fresh = total.wrapping_sub(counted);
-        // A total that is older than what was counted says nothing new.
-        if fresh > u32::MAX / 2 {
-            return 0;
-        }
-        self.shared.losses_counted.store(total, Ordering::Relaxed);
-        fresh
+        let mut fresh = 0;
+        let count = |counted: u64| {
+            fresh = total.wrapping_sub(u32::try_from(counted).ok()?);
+            // A total that is older than what was counted says nothing new.
+            (fresh <= u32::MAX / 2).then_some(u64::from(total))
+        };
+        let losses = &self.shared.losses_counted;
+        let counted = losses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        counted.map_or(0, |_| fresh)
+    }
+
+    /// Leaves the losses to another process, which shares the socket: how many are
+    /// counted already (modulo 2³²).
+    pub(crate) fn offer(&self) -> u32 {
+        let counted = self.shared.losses_counted.fetch_or(OFFERED, Ordering::Relaxed);
+        (counted & u64::from(u32::MAX)) as u32
+    }
+
+    /// The other process does not take it: the losses are counted here again.
+    pub(crate) fn withdraw(&self) {
+        self.shared.losses_counted.fetch_and(!OFFERED, Ordering::Relaxed);
     }
 }
 
@@ -150,7 +166,7 @@ fn bind_socket(endpoint: &Endpoint, options: &BindOptions, joins: bool) -> io::R
         Port::Number(_) => *endpoint,
         Port::Ephemeral(_) => endpoint.with_port(own_port(&socket)?),
     };
-    let (losses_counted, members) = (AtomicU32::new(0), OnceLock::new());
+    let (losses_counted, members) = (AtomicU64::new(0), OnceLock::new());
     Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted, members }) })
 }
 
@@ -163,8 +179,20 @@ pub(crate) fn adopt(given: GivenSocket, options: &BindOptions) -> io::Result<Bou
     let endpoint = given.endpoint();
     let GivenSocket { socket, losses, .. } = given;
     prepare(&socket, &endpoint, options)?;
-    let (losses_counted, members) = (AtomicU32::new(losses), OnceLock::new());
+    let (losses_counted, members) = (AtomicU64::new(losses.into()), OnceLock::new());
     Ok(Bound { shared: Arc::new(Shared { socket, endpoint, losses_counted, members }) })
+}
+
+/// The sockets of one endpoint as one: the first with the others as its members.
+/// `None` where there are none.
+pub(crate) fn join(sockets: Vec<Bound>) -> Option<Bound> {
+    let mut sockets = sockets.into_iter();
+    let first = sockets.next()?;
+    let others: Vec<_> = sockets.collect();
+    if !others.is_empty() {
+        first.shared.members.get_or_init(|| Box::new(others));
+    }
+    Some(first)
 }
 
 /// The options that a socket of this endpoint has.

@@ -1,11 +1,13 @@
 //! What the kernel knows about one socket or thread, and options of a session.
 //!
-//! With [`batch`] and [`descriptors`] the only file with `unsafe`: registrations,
+//! With those below it the only file with `unsafe`: registrations,
 //! questions, calls for many datagrams, and descriptors of other processes, for which no
 //! dependency has a safe call. Never opens or binds a socket.
 
 pub(super) mod batch;
 pub(crate) mod descriptors;
+#[cfg(feature = "http")]
+pub(crate) mod rights;
 
 use std::ffi::CString;
 use std::io;

@@ -3,6 +3,8 @@
 //! What fits is served from instead of being bound; what does not is closed, and
 //! named. Never opens a socket itself.
 
+use std::collections::BTreeMap;
+
 use super::planning::Plan;
 use crate::config::Config;
 use crate::net::bind::{self, BindOptions, Bound};
@@ -16,6 +18,10 @@ pub(super) struct Given {
     pub(super) sockets: Vec<GivenSocket>,
     /// Numbers that the kernel chose for endpoints that have no socket now.
     pub(super) numbers: Vec<Arrival>,
+    /// Nobody is served before [`ServiceHandle::open_gate`] is called.
+    ///
+    /// [`ServiceHandle::open_gate`]: super::ServiceHandle::open_gate
+    pub(super) gated: bool,
 }
 
 impl Given {
@@ -28,9 +34,12 @@ impl Given {
 /// What of it fits the plan.
 #[derive(Debug, Default)]
 pub(super) struct Adoption {
-    /// By index of the plan.
-    pub(super) sockets: Vec<(u64, Bound)>,
+    /// By index of the plan; of one endpoint there may be several (`reuse_port`).
+    pub(super) sockets: BTreeMap<u64, Vec<Bound>>,
     pub(super) numbers: Vec<(u64, u16)>,
+    pub(super) gated: bool,
+    /// By the number of the socket that was given: whether it is served from.
+    pub(super) taken: Vec<bool>,
     /// What no endpoint of the plan is for. Closed.
     pub(super) left: Vec<Endpoint>,
 }
@@ -45,12 +54,13 @@ impl Adoption {
         let arrivals: Vec<_> =
             given.sockets.iter().map(arrival).chain(given.numbers.iter().copied()).collect();
         let mut homes = homes(&plan.endpoints, &arrivals).into_iter();
-        let mut adoption = Self::default();
+        let mut adoption = Self { gated: given.gated, ..Self::default() };
         for (socket, home) in given.sockets.into_iter().zip(homes.by_ref()) {
             let endpoint = socket.endpoint();
             let bound = home.and_then(|index| Some((index, adopt(socket, index, config, plan)?)));
+            adoption.taken.push(bound.is_some());
             match bound {
-                Some(bound) => adoption.sockets.push(bound),
+                Some((index, bound)) => adoption.sockets.entry(index).or_default().push(bound),
                 None => adoption.left.push(endpoint),
             }
         }

@@ -12,6 +12,7 @@ use crate::config::{Config, Group, LogLevel};
 use crate::net::given::GivenSocket;
 use crate::net::host;
 use crate::plan::demand::Demand;
+use crate::plan::endpoints::homes::Arrival;
 use crate::plan::endpoints::{self, PlanError};
 use crate::plan::findings::{Finding, Kind, Level};
 use crate::plan::resources::{descriptor_room, worker_count};
@@ -132,8 +133,14 @@ impl Service {
 
     /// How many of the sockets that were given are served from.
     #[must_use]
-    pub const fn adopted(&self) -> usize {
-        self.adoption.sockets.len()
+    pub fn adopted(&self) -> usize {
+        self.adoption.sockets.values().map(Vec::len).sum()
+    }
+
+    /// Whether each socket that was given is served from, in their order.
+    #[must_use]
+    pub fn taken(&self) -> &[bool] {
+        &self.adoption.taken
     }
 
     /// What the other sockets that were given are bound to: no endpoint of the plan
@@ -223,6 +230,24 @@ impl ServiceBuilder {
     #[must_use]
     pub fn adopt(mut self, sockets: impl IntoIterator<Item = GivenSocket>) -> Self {
         self.given.sockets.extend(sockets);
+        self
+    }
+
+    /// Says which number an endpoint that asks for port 0 shall have: what the kernel
+    /// chose for the endpoint of this ordinal, which has no socket now (it is
+    /// suspended, say). `endpoint` has the number.
+    #[must_use]
+    pub fn keep_number(mut self, endpoint: Endpoint, ordinal: u32) -> Self {
+        self.given.numbers.push(Arrival { endpoint, ordinal: Some(ordinal) });
+        self
+    }
+
+    /// Serves nobody before [`ServiceHandle::open_gate`] is called: sockets are bound
+    /// and endpoints count as listening, and clients wait in the kernel's backlog.
+    /// Default false.
+    #[must_use]
+    pub const fn gated(mut self, gated: bool) -> Self {
+        self.given.gated = gated;
         self
     }
 

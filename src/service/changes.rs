@@ -119,8 +119,7 @@ impl ServiceHandle {
         let mut closing: Vec<Place> = Vec::new();
         loop {
             let slice = self.supervisor.deliver(order.clone()).await;
-            let slice =
-                slice.ok_or(OperationError::Ended)?.map_err(|_| OperationError::Draining)?;
+            let slice = slice.ok_or(OperationError::Ended)??;
             done.matched += slice.matched;
             done.changed += slice.changed;
             closing.extend(slice.closing);

@@ -4,6 +4,8 @@
 //! A future on the service's thread, not an actor: nothing that it calls is
 //! meant to panic, and nothing is left to restart it.
 
+mod handing_over;
+
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;

@@ -17,6 +17,7 @@ use crate::actors::error_log::ErrorLog;
 use crate::actors::event_hub::{EventHub, Events};
 use crate::actors::handlers::Handlers;
 use crate::actors::link::Link;
+use crate::actors::local::Gate;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::policy::Escalation;
@@ -104,6 +105,10 @@ pub(super) struct Shared {
     pub(super) settings: Arc<SessionSettings>,
     /// The service ends: sessions that are dropped now are cut off.
     pub(super) ending: Arc<AtomicBool>,
+    /// Whether listeners may serve.
+    pub(super) gate: Arc<Gate>,
+    /// Set once another instance serves what this one served.
+    pub(super) handed_over: Arc<watch::Sender<bool>>,
     /// Who wants to hear what happens.
     pub(super) events: Arc<EventHub>,
     #[cfg(feature = "fault-injection")]

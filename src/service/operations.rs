@@ -15,7 +15,7 @@ use super::handle::ServiceHandle;
 use super::pages::Pages;
 use super::port_holders::name_holders;
 use crate::actors::protocol::{
-    DescribeStatus, GroupConnections, ListChunks, ListEndpoints, ReportErrors, Touch,
+    DescribeStatus, GroupConnections, ListChunks, ListEndpoints, Locked, ReportErrors, Touch,
 };
 use crate::config::ConfigErrors;
 use crate::net::host;
@@ -77,12 +77,27 @@ pub enum OperationError {
     /// The service drains, so it changes nothing any more.
     #[error("the service drains and changes nothing any more; start it again")]
     Draining,
+    /// Another instance is taking the service over.
+    #[error(
+        "another instance is taking this one over, and nothing is changed meanwhile; ask again \
+         in a moment, and the one that serves then will answer"
+    )]
+    HandingOver,
     /// The service has ended.
     #[error("the service has ended; start it again")]
     Ended,
     /// The system gave no thread to look something up on.
     #[error("nothing can be looked up now: {0}; try again")]
     Io(#[from] std::io::Error),
+}
+
+impl From<Locked> for OperationError {
+    fn from(locked: Locked) -> Self {
+        match locked {
+            Locked::Draining => Self::Draining,
+            Locked::HandingOver => Self::HandingOver,
+        }
+    }
 }
 
 /// Which part of a list is wanted. The default is all of it.

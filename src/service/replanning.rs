@@ -115,7 +115,7 @@ impl ServiceHandle {
     async fn replan(&self, order: Replan) -> Result<PlanDiff, OperationError> {
         let done = self.supervisor.deliver(order).await.ok_or(OperationError::Ended)?;
         done.map_err(|refused| match refused {
-            NotReplanned::Draining => OperationError::Draining,
+            NotReplanned::Locked(locked) => locked.into(),
             NotReplanned::Plan(error) => OperationError::Plan(error),
             NotReplanned::Settings(errors) => OperationError::BadSetting(errors),
             NotReplanned::FdLimit { needed, have } => OperationError::FdLimit { needed, have },

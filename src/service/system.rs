@@ -11,13 +11,16 @@ use tokio::sync::{mpsc, watch};
 use super::adoption::Adoption;
 use super::handle::{ServiceHandle, Shared};
 use super::planning::Plan;
+use super::retiring::retire;
 use super::subscribers::{Subscribers, Subscription};
 use super::summary::Summary;
 use super::tree::{self, Outlets, Tree};
 use crate::actors::handlers::Handlers;
 use crate::actors::link::link;
+use crate::actors::local::Gate;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
+use crate::actors::protocol::Retirement;
 use crate::actors::roster::Roster;
 use crate::actors::spread;
 use crate::config::{Config, LiveConfig};
@@ -26,6 +29,14 @@ use crate::supervision::{Event, Totals, WorkerCounters};
 /// What a handle asks of the service's thread.
 #[derive(Debug)]
 pub(super) enum Command {
+    /// Serve: what was taken over is this service's now.
+    OpenGate,
+    /// Leave what is served to another instance, and end with the last session.
+    ///
+    /// Sessions may go on for so long; `None` = until they end.
+    Retire(Retirement, Option<Duration>),
+    /// Nobody takes over what was offered.
+    Withdraw,
     /// End, and let sessions end first.
     Drain,
     /// End at once.
@@ -64,6 +75,8 @@ pub(super) fn start(
         admission: Arc::new(tree::admission(config, &plan)),
         first_drops: Arc::default(),
         ending: Arc::default(),
+        gate: Arc::new(Gate::new(!adoption.gated)),
+        handed_over: Arc::new(watch::channel(false).0),
         events: Arc::default(),
         restarts: Arc::default(),
         unlogged: Arc::default(),
@@ -132,9 +145,13 @@ fn run(
     system.block_on(async {
         let mut tree = tree::start(config, shared, adoption, outlets);
         let mut subscribers = Subscribers::default();
-        let end = serve(&mut tree, shared, &mut inbox, &mut subscribers).await;
-        let timeout = settings.borrow().config().shutdown.drain_timeout;
-        drain(timeout, &mut tree, end, &mut inbox, &mut subscribers).await;
+        let mut end = serve(&mut tree, shared, &mut inbox, &mut subscribers).await;
+        let timeout = || settings.borrow().config().shutdown.drain_timeout;
+        if let End::Retire(retirement, own) = end {
+            let times = [own, timeout()];
+            end = retire(&mut tree, retirement, times, &mut inbox, &mut subscribers).await;
+        }
+        drain(timeout(), &mut tree, end, &mut inbox, &mut subscribers).await;
         shared.ending.store(true, Ordering::Release);
         if !tree.guardian.join_threads().await {
             tracing::error!("a worker thread panicked");
@@ -165,8 +182,10 @@ fn run(
 }
 
 /// How a service ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// Another instance goes on; sessions may for so long.
+    Retire(Retirement, Option<Duration>),
     /// Sessions end first.
     Drain,
     /// At once.
@@ -192,10 +211,21 @@ async fn serve(
         match command {
             Command::Drain => return End::Drain,
             Command::Stop => return End::Stop,
+            Command::Retire(retirement, timeout) => return End::Retire(retirement, timeout),
+            Command::OpenGate => tree.guardian.open_gate(),
+            Command::Withdraw => tree.guardian.withdraw(),
             Command::Subscribe(subscription) => subscribers.add(subscription),
             #[cfg(feature = "fault-injection")]
             Command::Inject(injection) => super::inject::inject(tree, shared, injection),
         }
+    }
+}
+
+/// Waits for that long; `None` = for ever.
+pub(super) async fn wait(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => pending().await,
     }
 }
 
@@ -223,12 +253,7 @@ async fn drain(
             }
         }
     };
-    let deadline = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => pending().await,
-        }
-    };
+    let deadline = wait(timeout);
     tokio::select! {
         _ = drained.wait_for(|over| *over) => {}
         () = stop => {}

@@ -22,7 +22,7 @@ use crate::actors::protocol::GroupRuntime;
 use crate::actors::share::{SessionSettings, WorkerShare};
 use crate::actors::supervisor::Supervisor;
 use crate::config::{self, Config, LiveConfig};
-use crate::net::bind::Bound;
+use crate::net::bind::{self, Bound};
 use crate::net::datagram::{DatagramRules, OwnDatagrams};
 use crate::net::datagram_limits::DatagramLimits;
 use crate::net::source_guard::SourceGuard;
@@ -92,6 +92,7 @@ pub(super) fn start(
         ended: ended.clone(),
         failures: failures.clone(),
         ending: Arc::clone(&shared.ending),
+        gate: Arc::clone(&shared.gate),
         #[cfg(feature = "fault-injection")]
         poisoned: Arc::clone(&shared.poisoned),
     };
@@ -199,9 +200,10 @@ fn table(plan: &Plan, adoption: Adoption) -> ChunkTable<Bound> {
     if plan.budget.listeners < total {
         table.quarantine_from(plan.budget.listeners, Fault::without_errno(FaultKind::FdLimit));
     }
-    for (index, socket) in adoption.sockets {
+    for (index, sockets) in adoption.sockets {
         let place = table.place(index);
-        if !table.is_left_out(place) {
+        let socket = bind::join(sockets).filter(|_| !table.is_left_out(place));
+        if let Some(socket) = socket {
             table.reserve(place, socket.local_addr().port(), socket);
         }
     }

@@ -27,6 +27,7 @@ mod end_to_end;
 mod event_stream;
 mod exposure;
 mod foreign_clients;
+mod handover;
 mod injected_faults;
 mod journal;
 mod layering;

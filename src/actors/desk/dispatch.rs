@@ -23,7 +23,7 @@ impl Desk {
         }
         self.start_workers(now);
         self.resend(now);
-        if self.paused_until.is_none_or(|until| until <= now) {
+        if !self.is_offering() && self.paused_until.is_none_or(|until| until <= now) {
             self.paused_until = None;
             self.setup.table.wake(now);
             self.dispatch(now);
@@ -44,6 +44,7 @@ impl Desk {
             return self.heartbeat_at;
         }
         let table = self.paused_until.or_else(|| self.setup.table.next_due());
+        let table = table.filter(|_| !self.is_offering());
         let own = [table, self.resend_at, self.ready_at, self.orders.next_wake()];
         let starting =
             self.slots.iter().filter(|slot| slot.thread.is_some() && slot.addr.is_none());

@@ -3,6 +3,7 @@
 //! Speaks to threads and not to Workers: a Worker may be dead or in
 //! quarantine while its listeners and sessions live.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::Desk;
@@ -14,23 +15,27 @@ impl Desk {
     /// Closes every listener and lets sessions end. The service does this, so
     /// that it waits for no Supervisor.
     pub(crate) fn begin_drain(&mut self) {
-        if self.drain.is_some() {
-            return;
+        self.close_down(WorkerLocal::drain);
+    }
+
+    /// Ends what each thread does; those that are told so twice obey both.
+    pub(super) fn close_down(&mut self, order: impl Fn(Rc<WorkerLocal>) + Clone + Send + 'static) {
+        if self.drain.is_none() {
+            let report = self.describe();
+            let (endpoints, chunks) = (report.endpoints, report.chunks);
+            self.drain = Some(report);
+            self.tell(Event::Draining { endpoints, chunks });
+            self.setup.board.publish_draining();
         }
-        let report = self.describe();
-        let (endpoints, chunks) = (report.endpoints, report.chunks);
-        self.drain = Some(report);
-        self.tell(Event::Draining { endpoints, chunks });
-        self.setup.board.publish_draining();
         // The table's share of each socket goes first: a thread that closes
         // its own then really closes the port.
         self.setup.table.close();
         for (slot, share) in self.slots.iter_mut().zip(&self.setup.shares) {
-            let (worker, share) = (slot.id, share.clone());
+            let (worker, share, order) = (slot.id, share.clone(), order.clone());
             let told = slot.thread.as_ref().is_some_and(|thread| {
-                thread.spawn_fn(move || WorkerLocal::here(worker, share).drain())
+                thread.spawn_fn(move || order(WorkerLocal::here(worker, share)))
             });
-            slot.drained = !told;
+            slot.drained |= !told;
         }
         self.check_drained();
     }

@@ -9,6 +9,7 @@ mod changes;
 mod crash;
 mod dispatch;
 mod drain;
+mod handover;
 mod limits;
 mod listing;
 mod members;
@@ -118,6 +119,8 @@ pub(crate) struct Desk {
     ready_at: Option<Instant>,
     heartbeat_at: Instant,
     crashes: HashMap<Part, Restarts>,
+    /// Another instance may take everything over.
+    offering: Option<u64>,
     /// What was there when the drain under way began.
     drain: Option<DrainReport>,
     orders: Orders,
@@ -140,6 +143,7 @@ impl Desk {
             ready_at: setup.wait.map(|wait| now + wait),
             heartbeat_at: now + slot::HEARTBEAT,
             crashes: HashMap::new(),
+            offering: None,
             drain: None,
             orders: Orders::default(),
             configured,

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{Desk, Part, listing};
 use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::{
-    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, Draining, Sessions,
+    AwaitClosed, Change, ChangeEndpoints, ChangeSlice, CutSession, Locked, Sessions,
 };
 use crate::supervision::{EndpointState, Hold, Lease, Place, WorkerId};
 
@@ -61,9 +61,9 @@ impl Desk {
         &mut self,
         order: &ChangeEndpoints,
         now: Instant,
-    ) -> Result<ChangeSlice, Draining> {
-        if self.drain.is_some() {
-            return Err(Draining);
+    ) -> Result<ChangeSlice, Locked> {
+        if let Some(locked) = self.locked() {
+            return Err(locked);
         }
         let mut slice = ChangeSlice::default();
         let mut at = Some(order.from);
@@ -249,7 +249,7 @@ impl Desk {
         }
     }
 
-    fn cut(&self, places: HashSet<Place>, cut: CutSession) {
+    pub(super) fn cut(&self, places: HashSet<Place>, cut: CutSession) {
         let places = Arc::new(places);
         self.on_threads(|_| true, move |local| local.cut_sessions(&places, cut));
     }

@@ -78,8 +78,8 @@ impl Groups {
 impl Desk {
     /// Serves a new plan.
     pub(crate) fn replan(&mut self, order: Replan, now: Instant) -> Result<PlanDiff, NotReplanned> {
-        if self.drain.is_some() {
-            return Err(NotReplanned::Draining);
+        if let Some(locked) = self.locked() {
+            return Err(NotReplanned::Locked(locked));
         }
         let present = self.setup.settings.borrow().clone();
         let (next, followed) = match &order.what {

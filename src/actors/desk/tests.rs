@@ -29,6 +29,7 @@ fn share() -> WorkerShare {
         ended: mpsc::unbounded_channel().0,
         failures: mpsc::channel(1).0,
         ending: Arc::new(AtomicBool::new(false)),
+        gate: Arc::new(crate::actors::local::Gate::new(true)),
         #[cfg(feature = "fault-injection")]
         poisoned: Arc::default(),
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{ListenerAddr, SessionEntry, WorkerLocal};
-use crate::actors::protocol::{CutSession, ListenersClosed, LookAgain};
+use crate::actors::protocol::{CloseListener, CutSession, ListenersClosed, LookAgain};
 use crate::supervision::{Lease, Place};
 
 impl WorkerLocal {
@@ -18,7 +18,7 @@ impl WorkerLocal {
         actix::spawn(async move {
             for (place, lease) in listeners.iter() {
                 if let Some(addr) = self.listener_under(*place, *lease) {
-                    addr.close().await;
+                    addr.close(CloseListener::Emptied).await;
                 }
             }
             let gone = || !listeners.iter().any(|(place, lease)| self.serves(*place, *lease));

@@ -2,7 +2,7 @@
 //! ended. Decides nothing about what becomes of their endpoints.
 
 use super::{ListenerAddr, ListenerEntry, WorkerLocal};
-use crate::actors::protocol::{ActorEnded, ListenerCrashed, ListenerFailed};
+use crate::actors::protocol::{ActorEnded, CloseListener, ListenerCrashed, ListenerFailed};
 use crate::actors::watch::Ended;
 use crate::net::bind::Bound;
 use crate::supervision::{Fault, Lease, Place, Slot};
@@ -26,7 +26,7 @@ impl WorkerLocal {
         let mut listeners = self.listeners.borrow_mut();
         if let Some(entry) = listeners.get_mut(&(place, lease.epoch)) {
             entry.given_up = Some(fault);
-            actix::spawn(entry.addr.clone().close());
+            actix::spawn(entry.addr.clone().close(CloseListener::Emptied));
         }
     }
 

@@ -75,7 +75,7 @@ pub(crate) struct GroupConnections;
 /// Command, service → Supervisor: take these endpoints out of service, or put
 /// them back, a slice of the plan's places.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<ChangeSlice, Draining>")]
+#[rtype(result = "Result<ChangeSlice, Locked>")]
 pub(crate) struct ChangeEndpoints {
     pub(crate) selection: Arc<Selection>,
     pub(crate) change: Change,
@@ -135,9 +135,14 @@ pub(crate) struct ChangeSlice {
     pub(crate) next: Option<u64>,
 }
 
-/// The service drains: nothing is changed any more.
+/// Why nothing is changed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Draining;
+pub(crate) enum Locked {
+    /// The service ends.
+    Draining,
+    /// Another instance is taking it over.
+    HandingOver,
+}
 
 /// Command, service → Supervisor: say when the listeners of these endpoints are
 /// gone, or after a while how many are not.
@@ -195,7 +200,7 @@ pub(crate) enum NewPlan {
 /// Why a plan was refused. Nothing changed.
 #[derive(Debug, Clone)]
 pub(crate) enum NotReplanned {
-    Draining,
+    Locked(Locked),
     /// It contradicts what is served.
     Plan(PlanError),
     /// It contradicts what was set live.

@@ -1,6 +1,6 @@
-//! Descriptors that come from another process.
+//! Descriptors that the process was started with.
 //!
-//! Gives each an owner the moment it is there. Never says what they are.
+//! Gives each an owner. Never says what they are.
 
 use std::ops::Range;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

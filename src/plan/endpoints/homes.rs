@@ -2,7 +2,7 @@
 //!
 //! Compares values only. Never sees a socket.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::PlanEndpoints;
 use crate::spec::{Address, Endpoint, Port, Protocol};
@@ -17,27 +17,26 @@ pub(crate) struct Arrival {
     pub(crate) ordinal: Option<u32>,
 }
 
-/// Something of TCP, of UDP, or of both, by [`Protocol`].
-type Halves<T> = [Option<T>; 2];
+/// What there is of TCP and of UDP, by [`Protocol`].
+type Halves<T> = [Vec<T>; 2];
 
 /// By address: what asks for, or has, a number of the kernel's choice, by ordinal.
 type Chosen<T> = BTreeMap<Address, BTreeMap<u32, Halves<T>>>;
 
-/// The index in the plan of the endpoint that each arrival is for; none has two.
+/// The index in the plan of the endpoint that each arrival is for. Several may be for
+/// one: the sockets of an endpoint with `reuse_port`.
 ///
 /// A number that the plan names is meant for that endpoint. What asks for port 0 gets
 /// the numbers that the kernel chose on its address, in the order in which they were
 /// asked for; the two halves of `both://…:0` get one number, or none.
 pub(crate) fn homes(plan: &PlanEndpoints, arrivals: &[Arrival]) -> Vec<Option<u64>> {
-    let mut taken = HashSet::new();
-    let named =
-        |arrival: &Arrival| plan.index_of(&arrival.endpoint).filter(|index| taken.insert(*index));
+    let named = |arrival: &Arrival| plan.index_of(&arrival.endpoint);
     let mut homes: Vec<Option<u64>> = arrivals.iter().map(named).collect();
     let mut offered: Chosen<usize> = BTreeMap::new();
     for (at, Arrival { endpoint, ordinal }) in arrivals.iter().enumerate() {
         if let (Some(ordinal), None) = (*ordinal, homes[at]) {
             let halves = offered.entry(endpoint.address).or_default().entry(ordinal).or_default();
-            halves[half(endpoint.protocol)] = Some(at);
+            halves[half(endpoint.protocol)].push(at);
         }
     }
     for (address, asked) in asked(plan) {
@@ -45,10 +44,8 @@ pub(crate) fn homes(plan: &PlanEndpoints, arrivals: &[Arrival]) -> Vec<Option<u6
         for kind in [[true, false], [false, true], [true, true]] {
             let takers = of_kind(&asked, kind);
             for (taker, offer) in takers.zip(of_kind(offered, kind)) {
-                for (index, at) in taker.iter().zip(offer) {
-                    if let (Some(index), Some(at)) = (index, at) {
-                        homes[*at] = Some(*index);
-                    }
+                for (index, places) in taker.iter().zip(offer) {
+                    places.iter().for_each(|at| homes[*at] = index.first().copied());
                 }
             }
         }
@@ -66,13 +63,13 @@ fn asked(plan: &PlanEndpoints) -> Chosen<u64> {
             continue;
         };
         let halves = asked.entry(address).or_default().entry(ordinal).or_default();
-        halves[half(protocol)] = Some(index);
+        halves[half(protocol)].push(index);
     }
     asked
 }
 
 fn of_kind<T>(all: &BTreeMap<u32, Halves<T>>, kind: [bool; 2]) -> impl Iterator<Item = &Halves<T>> {
-    all.values().filter(move |halves| [halves[0].is_some(), halves[1].is_some()] == kind)
+    all.values().filter(move |halves| [!halves[0].is_empty(), !halves[1].is_empty()] == kind)
 }
 
 const fn half(protocol: Protocol) -> usize {
@@ -107,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_goes_to_its_endpoint_and_to_one_alone() {
+    fn a_number_goes_to_the_endpoint_that_the_plan_names() {
         let plan = plan(&["127.0.0.1:8000-8001"]);
         let arrivals = [
             arrival(Protocol::Tcp, 8001, None),
@@ -116,7 +113,8 @@ mod tests {
             arrival(Protocol::Tcp, 9000, None),
         ];
         let home = plan.index_of(&arrivals[0].endpoint);
-        assert_eq!(homes(&plan, &arrivals), [home, None, None, None]);
+        assert!(home.is_some());
+        assert_eq!(homes(&plan, &arrivals), [home, None, home, None]);
     }
 
     #[test]
