@@ -3,6 +3,7 @@
 //! Pure: no actor, no runtime, no clock (time is an argument), no socket (the
 //! table is generic over what it holds for a listening endpoint).
 
+mod access_record;
 mod bind_times;
 mod board;
 mod chunk;
@@ -27,6 +28,7 @@ mod source_limits;
 mod states;
 mod table;
 
+pub use access_record::{AccessReason, AccessRecord, RecordId};
 pub use bind_times::BindTimes;
 pub use chunk::{ChunkId, ChunkState, WorkerId};
 pub use counters::Totals;
