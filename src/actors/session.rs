@@ -101,8 +101,8 @@ pub(crate) fn begin(
         .as_ref()
         .map(|records| records.begin(&endpoint, group, || stream.local_addr(), local.now()));
     local.enter_session(place, peer, |key| {
-        let shared = Rc::new(Shared::new(peer, local.now(), meter, recording));
-        let books = Books::open(Rc::clone(local), key, (endpoint, Rc::clone(&shared)), seat);
+        let shared = Rc::new(Shared::new((endpoint, peer), local.now(), meter, recording));
+        let books = Books::open(Rc::clone(local), key, Rc::clone(&shared), seat);
         let mailbox = match &group.sessions {
             None => {
                 let stream = LeanStream::from(stream);

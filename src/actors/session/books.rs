@@ -10,13 +10,11 @@ use crate::actors::admission::{Permit, Seat};
 use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::SessionFailed;
 use crate::net::echo::End;
-use crate::spec::Endpoint;
 use crate::supervision::{EndReason, Fault};
 
 /// A session's entry in the counters: written when it opens, closed on drop.
 pub(super) struct Books {
     pub(super) local: Rc<WorkerLocal>,
-    endpoint: Endpoint,
     pub(super) shared: Rc<Shared>,
     key: usize,
     /// How it ended; `None` when it was dropped from outside.
@@ -27,19 +25,14 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub(super) fn open(
-        local: Rc<WorkerLocal>,
-        key: usize,
-        (endpoint, shared): (Endpoint, Rc<Shared>),
-        seat: Seat,
-    ) -> Self {
+    pub(super) fn open(local: Rc<WorkerLocal>, key: usize, shared: Rc<Shared>, seat: Seat) -> Self {
         let Seat { permit, source } = seat;
         shared.source.set(source);
         shared.count_source(&local.share.admission);
         local.share.counters.session_accepted();
         local.share.gauge.enter();
         shared.meter.session_accepted(shared.peer, local.stamp());
-        Self { local, endpoint, shared, key, end: None, cut: false, _permit: permit }
+        Self { local, shared, key, end: None, cut: false, _permit: permit }
     }
 
     /// Why it is over, and the failure to report, if that is one.
@@ -77,7 +70,7 @@ impl Drop for Books {
         self.shared.meter.session_ended();
         drop(self.shared.source.take());
         if let Some(fault) = fault {
-            let (endpoint, peer) = (self.endpoint, Some(self.shared.peer));
+            let (endpoint, peer) = (self.shared.endpoint, Some(self.shared.peer));
             let failed = SessionFailed { endpoint, peer, fault, panic, error };
             self.local.report_session(failed);
         }

@@ -11,10 +11,13 @@ use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::CutSession;
 use crate::actors::records::Recording;
 use crate::net::source_seats::SourceSeat;
+use crate::spec::Endpoint;
 use crate::supervision::{Expired, Meter, SessionClock, Stamp};
 
 /// See the module.
 pub(super) struct Shared {
+    /// Here and not in the task, whose memory comes in pieces of 128 bytes.
+    pub(super) endpoint: Endpoint,
     pub(super) peer: SocketAddr,
     pub(super) clock: SessionClock,
     /// Its place among the sessions of its source, where those are counted.
@@ -50,12 +53,13 @@ pub(super) enum Order {
 
 impl Shared {
     pub(super) fn new(
-        peer: SocketAddr,
+        (endpoint, peer): (Endpoint, SocketAddr),
         now: Instant,
         meter: Meter,
         recording: Option<Box<Recording>>,
     ) -> Self {
         Self {
+            endpoint,
             peer,
             clock: SessionClock::new(now),
             source: Cell::default(),
