@@ -28,6 +28,9 @@
 //! # }
 //! ```
 //!
+//! [`guide`] walks through embedding, from these lines to sessions, datagrams and a failure
+//! policy of your own; [`guide::semantics`] says what you may rely on.
+//!
 //! # The map
 //!
 //! Imports go downward only; a test of the repository holds that.
@@ -73,6 +76,8 @@
 //!
 //! `serde`, `config` and `tracing` are always there: configuration is text that becomes
 //! values, and what happens is told through `tracing`.
+
+pub mod guide;
 
 pub mod config;
 #[cfg(feature = "http")]

@@ -5,12 +5,13 @@
 //! holds none that a spec excludes. Input: one spec a line.
 #![no_main]
 
-use std::net::IpAddr;
+mod machine;
 
 use ipcow::config::Group;
 use ipcow::plan::endpoints::{PlanEndpoints, PlanError, build};
-use ipcow::spec::{Address, Port, Protocol, Resolver, Spec, Zone};
+use ipcow::spec::{Port, Protocol, Spec};
 use libfuzzer_sys::fuzz_target;
+use machine::MadeUp;
 
 /// The largest plan that is made.
 const MAX_ENDPOINTS: u64 = 100_000;
@@ -73,43 +74,5 @@ fn judge(plan: &PlanEndpoints, specs: &[Spec]) {
                 "{endpoint} is excluded by {printed}"
             );
         }
-    }
-}
-
-/// A machine with one interface, one host name and one file.
-struct MadeUp;
-
-impl Resolver for MadeUp {
-    fn interface(&self, name: &str) -> Result<Vec<Address>, String> {
-        let zone = Zone::new(name, 2).ok_or("a long name")?;
-        let local = Address::with_zone([0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), zone);
-        Ok(vec![Address::new([192, 0, 2, 7].into()), local])
-    }
-
-    fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {
-        match name.len() {
-            1..=8 => Ok(vec![[192, 0, 2, 8].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 8].into()]),
-            _ => Err(format!("{name:?} is unknown")),
-        }
-    }
-
-    /// The path is the text, so that the fuzzer writes files too.
-    fn file(&self, path: &str) -> Result<String, String> {
-        Ok(path.replace(';', "\n"))
-    }
-
-    fn zone(&self, name: &str) -> Option<u32> {
-        name.starts_with("eth").then_some(2)
-    }
-
-    fn ports_in_use(&self, protocol: Protocol) -> Result<Vec<u16>, String> {
-        Ok(match protocol {
-            Protocol::Tcp => vec![22, 80],
-            Protocol::Udp => vec![53],
-        })
-    }
-
-    fn ephemeral_ports(&self) -> Result<(u16, u16), String> {
-        Ok((32_768, 60_999))
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::policy::OwnPolicy;
+use super::records::AccessSink;
 use super::session::{OwnSessions, StartSession};
 use crate::config::LogLevel;
 use crate::net::datagram::DatagramHandler;
@@ -19,6 +20,7 @@ pub(crate) struct Handlers {
     pub(crate) policy: Option<OwnPolicy>,
     pub(crate) datagrams: ByGroup<dyn DatagramHandler>,
     pub(crate) log_level: LevelHook,
+    pub(crate) access_log: Option<Arc<dyn AccessSink>>,
 }
 
 /// Who follows `log.level`, if anybody does: a service has no log of its own.

@@ -61,6 +61,10 @@ impl Listener {
             }
             Err(refusal) => {
                 self.meter.session_refused(peer, self.local.stamp());
+                if let Some(records) = &share.records {
+                    let to = (&self.endpoint(), &self.group.name);
+                    records.never_served(to, peer, || stream.local_addr(), refusal.into());
+                }
                 admission::refuse(share, &stream, peer.ip(), refusal);
             }
         }

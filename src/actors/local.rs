@@ -23,6 +23,7 @@ use actix::{Actor, Context, Handler, WeakAddr};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use super::flows::Flows;
 use super::listener::Listener;
 use super::protocol::{CloseListener, CutSession, EndSession, SessionFailed};
 use super::session::SessionHandle;
@@ -106,6 +107,8 @@ pub(crate) struct WorkerLocal {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     /// Made for the first datagram.
     datagrams: OnceCell<RefCell<DatagramPool>>,
+    /// UDP flows, where they are recorded; made for the first datagram.
+    pub(super) flows: RefCell<Option<Flows>>,
     now: Cell<Instant>,
     /// How long this thread had run at the last tick.
     pub(super) ran: Cell<Duration>,
@@ -146,6 +149,7 @@ impl WorkerLocal {
                 share,
                 scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
                 datagrams: OnceCell::new(),
+                flows: RefCell::default(),
                 now: Cell::new(Instant::now()),
                 ran: Cell::default(),
                 draining: Cell::new(false),
@@ -179,13 +183,20 @@ impl WorkerLocal {
             self.set_now(now);
             self.show_itself(now, before);
             self.visit_sessions();
+            if let Some(flows) = &mut *self.flows.borrow_mut() {
+                flows.look(now);
+            }
             before = now;
         }
     }
 
     /// Where this thread's datagrams are while they are answered.
     pub(crate) fn datagrams(&self) -> &RefCell<DatagramPool> {
-        self.datagrams.get_or_init(RefCell::default)
+        self.datagrams.get_or_init(|| {
+            let mut pool = DatagramPool::default();
+            pool.tap.keeps = self.share.records.as_ref().map(|records| records.capture());
+            RefCell::new(pool)
+        })
     }
 
     /// Lets the first of those who wait for room try after this time.

@@ -32,8 +32,9 @@ pub(crate) fn write(setup: &mut Setup, chunk: ChunkId, slots: &[Slot]) -> Vec<Op
 
 /// What the endpoint counts into. A chunk's meters are made with its first order.
 fn meter(setup: &mut Setup, place: Place) -> Option<Meter> {
-    let endpoints = setup.table.places_of(place.chunk).count();
-    setup.meters.entry(place.chunk).or_insert_with(|| Meters::new(endpoints)).of(place.slot)
+    let Setup { table, meters, .. } = setup;
+    let endpoints = || table.places_of(place.chunk).count();
+    meters.entry(place.chunk).or_insert_with(|| Meters::new(endpoints())).of(place.slot)
 }
 
 /// The endpoint at this place, with the port that it got.

@@ -33,7 +33,7 @@ use crate::supervision::{
 /// What all endpoints of a group share once the service runs.
 #[derive(Debug)]
 pub(crate) struct GroupRuntime {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) settings: Arc<ListenSettings>,
     /// `settings.termination`, compiled; `None` = none.
     pub(crate) terminator: Option<Terminator>,

@@ -12,6 +12,7 @@ mod books;
 mod connection;
 mod context;
 mod echo;
+mod handle;
 mod handler;
 mod own;
 mod shared;
@@ -24,27 +25,28 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
-use std::time::Instant;
 
-use actix::dev::{ContextFut, ToEnvelope};
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix::dev::ContextFut;
+use actix::{Actor, Addr, Context, Handler};
 use tokio::net::TcpStream;
 
-use super::admission::{Admission, Seat};
+use super::admission::Seat;
 use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched_within};
 use crate::net::echo::{End, Pump};
 use crate::net::sys;
 use crate::spec::Endpoint;
-use crate::supervision::{EndReason, Expired, Fault, FaultKind, Meter, Place, SessionClock, Stamp};
+use crate::supervision::{AccessReason, EndReason, Expired, Fault, FaultKind, Meter, Place};
 use body::Body;
 use books::Books;
 use connection::{About, Connection};
+use handle::Mailbox;
 use own::Own;
 use shared::{Order, Shared};
 
 pub use context::{Busy, Outcome, SessionContext};
+pub(crate) use handle::SessionHandle;
 pub(crate) use handler::{OwnSessions, StartSession, erase};
 pub use handler::{SessionHandler, session_actors};
 pub use stream::SessionStream;
@@ -70,61 +72,6 @@ pub(crate) struct Accepted {
     pub(crate) seat: Seat,
 }
 
-/// The way to a session of this thread. There is no other: a message that came
-/// past it would lie unseen.
-pub(crate) struct SessionHandle {
-    mailbox: Mailbox,
-    shared: Rc<Shared>,
-}
-
-enum Mailbox {
-    Echo(Addr<EchoSession>),
-    Own(Box<(Addr<OwnSession>, Rc<Connection>)>),
-}
-
-impl SessionHandle {
-    /// What its deadlines are measured from.
-    pub(crate) fn clock(&self) -> &SessionClock {
-        &self.shared.clock
-    }
-
-    /// Gives the endpoint's meter what moved since the last time.
-    pub(crate) fn settle(&self, at: Stamp) {
-        self.shared.settle(at);
-    }
-
-    /// Counts it among the sessions of its source.
-    pub(crate) fn count_source(&self, admission: &Admission) {
-        self.shared.count_source(admission);
-    }
-
-    /// Says whether its service or its endpoint drains, to a session that listens
-    /// to that. It begins to be quiet when it hears so.
-    pub(crate) fn drains(&self, drains: bool, now: Instant) {
-        if let Mailbox::Own(own) = &self.mailbox {
-            own.1.drains(drains, now);
-        }
-    }
-
-    /// Sends a message, which is lost where the mailbox is full: false then.
-    pub(crate) fn tell<M>(&self, message: M) -> bool
-    where
-        M: Message + Send + 'static,
-        M::Result: Send,
-        EchoSession: Handler<M>,
-        OwnSession: Handler<M>,
-        Context<EchoSession>: ToEnvelope<EchoSession, M>,
-        Context<OwnSession>: ToEnvelope<OwnSession, M>,
-    {
-        let sent = match &self.mailbox {
-            Mailbox::Echo(addr) => addr.try_send(message).is_ok(),
-            Mailbox::Own(own) => own.0.try_send(message).is_ok(),
-        };
-        self.shared.has_mail.set(true);
-        sent
-    }
-}
-
 /// The endpoint that a connection came to, and what it counts into.
 #[derive(Debug)]
 pub(crate) struct Served {
@@ -143,12 +90,17 @@ pub(crate) fn begin(
     let Accepted { stream, peer, seat } = accepted;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
-        Err(error) => return refuse(local, &served, peer, &error),
+        Err(error) => return refuse(local, &served, group, peer, &error),
     };
     // It is known before it runs: a drain that begins now finds it.
     let Served { endpoint, place, meter } = served;
+    let recording = local
+        .share
+        .records
+        .as_ref()
+        .map(|records| records.begin(&endpoint, group, || stream.local_addr(), local.now()));
     local.enter_session(place, peer, |key| {
-        let shared = Rc::new(Shared::new(peer, local.now(), meter));
+        let shared = Rc::new(Shared::new(peer, local.now(), meter, recording));
         let books = Books::open(Rc::clone(local), key, (endpoint, Rc::clone(&shared)), seat);
         let mailbox = match &group.sessions {
             None => {
@@ -180,8 +132,19 @@ fn start<B: Body>(body: B, books: Books) -> Addr<Session<B>> {
 }
 
 /// Books a connection that could not even begin.
-fn refuse(local: &WorkerLocal, served: &Served, peer: SocketAddr, error: &io::Error) {
+fn refuse(
+    local: &WorkerLocal,
+    served: &Served,
+    group: &GroupRuntime,
+    peer: SocketAddr,
+    error: &io::Error,
+) {
     let endpoint = served.endpoint;
+    if let Some(records) = &local.share.records {
+        let closed = || Err(io::ErrorKind::NotConnected.into());
+        let reason = AccessReason::Ended(EndReason::NotBegun);
+        records.never_served((&endpoint, &group.name), peer, closed, reason);
+    }
     local.share.counters.session_accepted();
     served.meter.session_accepted(peer, local.stamp());
     served.meter.session_ended();

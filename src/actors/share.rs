@@ -14,6 +14,7 @@ use super::event_hub::EventHub;
 use super::link::Link;
 use super::local::Gate;
 use super::protocol::{ActorEnded, SessionAccepted, SessionFailed};
+use super::records::Records;
 use super::roster::Roster;
 use super::supervisor::Supervisor;
 use crate::config::{self, Config};
@@ -35,6 +36,8 @@ pub(crate) struct WorkerShare {
     pub(crate) settings: Arc<SessionSettings>,
     /// Who wants to hear what happens.
     pub(crate) events: Arc<EventHub>,
+    /// What is recorded of sessions and flows; `None` = nothing.
+    pub(crate) records: Option<Arc<Records>>,
     /// When the service started.
     pub(crate) started: Instant,
     /// Counts the marks of an operator (see [`Stamp`](crate::supervision::Stamp)).

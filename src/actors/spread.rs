@@ -10,10 +10,11 @@ use std::time::Instant;
 
 use super::local::WorkerLocal;
 use super::protocol::SessionAccepted;
+use super::records::Records;
 use super::roster::Roster;
 use super::session;
 use crate::net::sys;
-use crate::supervision::{EndReason, WorkerCounters, WorkerId};
+use crate::supervision::{AccessReason, EndReason, WorkerCounters, WorkerId};
 
 /// Sessions of others in a row before other tasks of the thread have their turn.
 const TAKEN_A_TURN: usize = 16;
@@ -95,10 +96,20 @@ impl WorkerLocal {
 
 /// At the end of the service, when every thread is joined: what still waits in a
 /// mailbox is cut off.
-pub(crate) fn cut_off(roster: &Roster<SessionAccepted>, counters: &WorkerCounters) {
+pub(crate) fn cut_off(
+    roster: &Roster<SessionAccepted>,
+    counters: &WorkerCounters,
+    records: Option<&Records>,
+) {
     for accepted in roster.close_all() {
         counters.session_accepted();
         counters.session_ended(EndReason::Forced);
+        if let Some(records) = records {
+            let SessionAccepted { served, group, accepted } = &accepted;
+            let (to, reason) = ((&served.endpoint, &group.name), EndReason::Forced);
+            let dialled = || accepted.stream.local_addr();
+            records.never_served(to, accepted.peer, dialled, AccessReason::Ended(reason));
+        }
         drop(accepted);
     }
 }

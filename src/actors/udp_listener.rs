@@ -6,15 +6,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
+use std::time::Instant;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler};
 use tokio::time::Sleep;
 
+use super::flows::Flows;
 use super::local::WorkerLocal;
 use super::protocol::{CloseListener, GroupRuntime, OpenOrder};
 use crate::net::accept::{AcceptClass, AcceptPause, classify};
-use crate::net::datagram::{DatagramSocket, UdpTally};
+use crate::net::datagram::{DatagramSocket, Tap, UdpTally};
 use crate::supervision::{DropReason, Fault, FaultKind, Meter, Place};
 
 /// Most datagrams that are answered when the listener closes.
@@ -47,7 +49,9 @@ impl UdpListener {
         let mut tally = UdpTally::default();
         let polled = {
             let mut pool = self.local.datagrams().borrow_mut();
-            self.socket.poll_serve(task, &mut pool, &self.group.datagrams, &mut tally)
+            let polled = self.socket.poll_serve(task, &mut pool, &self.group.datagrams, &mut tally);
+            self.record(&mut pool.tap);
+            polled
         };
         self.book(&tally);
         (tally.received, polled)
@@ -60,8 +64,24 @@ impl UdpListener {
             let mut pool = self.local.datagrams().borrow_mut();
             let rules = &self.group.datagrams;
             let _failed = self.socket.try_drain(&mut pool, rules, &mut tally, LAST_DATAGRAMS);
+            self.record(&mut pool.tap);
         }
         self.book(&tally);
+    }
+
+    /// Notes which flows these datagrams belong to, where flows are recorded.
+    fn record(&self, tap: &mut Tap) {
+        let Some(records) = &self.local.share.records else { return };
+        if !tap.seen.is_empty() {
+            let now = Instant::now();
+            let mut flows = self.local.flows.borrow_mut();
+            let flows = flows.get_or_insert_with(|| {
+                let ending = Arc::clone(&self.local.share.ending);
+                Flows::new(Arc::clone(records), ending, now)
+            });
+            flows.see(self.place, &self.group.name, &tap.seen, now);
+            tap.seen.clear();
+        }
     }
 
     fn book(&self, tally: &UdpTally) {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use ipcow::control::SummaryTotals;
-use ipcow::service::Summary;
+use ipcow::service::{AccessCounts, Summary};
 use ipcow::spec::Endpoint;
 use ipcow::supervision::{ChunkCounts, EndpointCounts, EndpointFailure, Ready, RestartCounts};
 
@@ -54,6 +54,8 @@ struct SummaryBody {
     #[serde(flatten)]
     totals: SummaryTotals,
     restarts: RestartCounts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_log: Option<AccessCounts>,
     failures: Vec<Failure>,
 }
 
@@ -94,6 +96,7 @@ pub(crate) fn summary(instance: &str, summary: &Summary) -> String {
         chunks: summary.drain.chunks,
         totals: SummaryTotals::new(&summary.totals, summary.peak_sessions, &summary.errors),
         restarts: summary.restarts,
+        access_log: summary.access_log,
         failures: failures(&summary.drain.failures),
     };
     line("summary", instance, body)

@@ -1,5 +1,6 @@
 //! The program's commands, one file each, and what they share.
 
+mod access_log;
 mod activation;
 mod args;
 mod check;

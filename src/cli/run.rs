@@ -168,10 +168,13 @@ impl<'a> Run<'a> {
         self.screen.manager.ready(&self.handle.snapshot());
         loop {
             let first = tokio::select! {
+                // First: a service without sessions has ended, and its events with it, by
+                // the time that this is looked at.
+                biased;
+                () = self.handle.handed_over() => return Ok(Course::HandedOver),
                 next = events.next() => next.ok_or(ServiceGone)?,
                 () = &mut ending => return Ok(Course::Ended),
                 () = self.until_ended(signals) => return Ok(Course::Ended),
-                () = self.handle.handed_over() => return Ok(Course::HandedOver),
             };
             self.screen.events(&gather(first, &mut events, self.screen.json).await);
         }

@@ -11,6 +11,7 @@ use ipcow::service::signals::Signal;
 use ipcow::service::{Event, Occurrence, ServiceGone, Snapshot, StartError, Summary};
 use ipcow::supervision::Ready;
 
+use super::access_log::Access;
 use super::args::ServeArgs;
 use super::json::Reachable;
 use super::outlet::Outlet;
@@ -47,10 +48,15 @@ pub(super) struct Screen {
     pub(super) bars: MultiProgress,
     /// Who started this run, if it wants to know how it goes.
     pub(super) manager: ServiceManager,
+    pub(super) access_log: Access,
 }
 
 impl Screen {
-    pub(super) fn open(args: &ServeArgs, manager: ServiceManager) -> io::Result<Self> {
+    pub(super) fn open(
+        args: &ServeArgs,
+        manager: ServiceManager,
+        access_log: Access,
+    ) -> io::Result<Self> {
         let bars = MultiProgress::new();
         let stdout = Outlet::open("ipcow-stdout", |text: Vec<u8>| {
             let mut stdout = io::stdout().lock();
@@ -64,7 +70,17 @@ impl Screen {
         let (json, instance) = (args.json, args.name.clone());
         let from_terminal = io::stdin().is_terminal() || io::stderr().is_terminal();
         let patience = Cell::new(PATIENCE);
-        Ok(Self { json, instance, from_terminal, patience, stdout, stderr, bars, manager })
+        Ok(Self {
+            json,
+            instance,
+            from_terminal,
+            patience,
+            stdout,
+            stderr,
+            bars,
+            manager,
+            access_log,
+        })
     }
 
     /// Ends what stalls sooner: a second signal came.
@@ -95,6 +111,10 @@ impl Screen {
                     Some(snapshot) => report::log_summary(snapshot),
                     None => tracing::info!("nothing is open yet"),
                 }
+                Asked::Nothing
+            }
+            Signal::Reopen => {
+                self.access_log.reopen();
                 Asked::Nothing
             }
             // A terminal that hangs up takes its programs with it.

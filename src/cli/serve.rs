@@ -13,6 +13,7 @@ use ipcow::service::{Service, ServiceBuilder};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::access_log::Access;
 use super::activation::{self, Activation};
 use super::args::ServeArgs;
 use super::doors::Doors;
@@ -55,10 +56,15 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
             return error.exit_code();
         }
     };
+    let access_log = match Access::open(&loaded.config) {
+        Ok(access_log) => access_log,
+        Err(error) => return exit::config_error(&error),
+    };
     // Once the process is confined it might not reach it.
     let manager = ServiceManager::from_environment();
     // Before the first thread: each would keep the rights that it began with.
-    let confined = match process::confine(&loaded.config.process, &doors.folders()) {
+    let folders = [doors.folders(), access_log.folders()].concat();
+    let confined = match process::confine(&loaded.config.process, &folders) {
         Ok(confined) => confined,
         Err(error) => return exit::confine_error(&error),
     };
@@ -72,7 +78,7 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
     let builder = builder.adopt(sockets);
     // Before the first thread, too. Where it fails, opening takes longer.
     let _kept_as_it_was = builder.make_room();
-    let screen = match Screen::open(args, manager) {
+    let screen = match Screen::open(args, manager, access_log) {
         Ok(screen) => screen,
         Err(error) => return exit::fail(&error),
     };
@@ -87,6 +93,11 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
     screen.manager.log();
     Activation::log_unfit(&unfit);
     doors.log();
+    screen.access_log.log();
+    let builder = match screen.access_log.start(builder) {
+        Ok(builder) => builder,
+        Err(error) => return exit::fail(&error),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {

@@ -154,7 +154,7 @@ fn variable_key(name: &str) -> Option<&'static Key> {
 }
 
 fn unknown_variable(document: &Document, name: &str) -> Fault {
-    let built = schema::KEYS.iter().filter(|key| key.is_built() && key.section != LISTEN);
+    let built = schema::KEYS.iter().filter(|key| key.section != LISTEN);
     let mut known: Vec<String> = built.map(variable).collect();
     known.push(LISTEN_VARIABLE.to_owned());
     let rest = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
@@ -179,7 +179,7 @@ pub(super) fn unknown_path(document: &Document, path: &str, span: Range<usize>) 
             .help("give SPEC arguments, or `listen_defaults.KEY` for every group");
     }
     let near = nearest_in(section, name).or_else(|| {
-        let built = schema::KEYS.iter().filter(|key| key.is_built() && key.section != LISTEN);
+        let built = schema::KEYS.iter().filter(|key| key.section != LISTEN);
         let paths: Vec<String> = built.map(Key::path).collect();
         nearest(path, paths.iter().map(String::as_str)).map(str::to_owned)
     });

@@ -5,6 +5,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::access_log::AccessLog;
 use super::log::{Log, LogFormat, LogLevel};
 use super::model::{
     Admin, Chunks, Config, Control, ControlPath, Coverage, Group, Limits, ListenSettings, MinBound,
@@ -33,6 +34,7 @@ impl Default for Config {
             process: Process::default(),
             control: Control::default(),
             admin: Admin::default(),
+            access_log: AccessLog::default(),
             log: Log::default(),
         }
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::groups::{Form, Group};
 use super::load::LoadedConfig;
-use super::schema::{KEYS, LISTEN, LISTEN_DEFAULTS, built_sections};
+use super::schema::{KEYS, LISTEN, LISTEN_DEFAULTS, sections};
 use super::typed::{group_settings, section};
 
 /// One table of the effective configuration.
@@ -87,7 +87,7 @@ impl LoadedConfig {
     pub fn effective(&self) -> Vec<EffectiveTable> {
         let mut tables: Vec<EffectiveTable> =
             self.groups.iter().map(|group| self.group_table(group)).collect();
-        for name in built_sections().into_iter().filter(|name| *name != LISTEN) {
+        for name in sections().into_iter().filter(|name| *name != LISTEN) {
             let values = section(&self.merged, name);
             tables.push(EffectiveTable {
                 name,

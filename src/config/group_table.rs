@@ -159,9 +159,9 @@ impl Reader<'_> {
     fn unknown(&mut self, span: Range<usize>, name: &str) {
         let document = self.document;
         self.faults.push(&document.origin, || {
-            let known = schema::KEYS.iter().filter(|key| {
-                key.is_built() && (key.section == LISTEN || key.section == LISTEN_DEFAULTS)
-            });
+            let known = schema::KEYS
+                .iter()
+                .filter(|key| key.section == LISTEN || key.section == LISTEN_DEFAULTS);
             let near = nearest(name, known.map(|key| key.name));
             unknown_key(document, span, &format!("{LISTEN}.{name}"), near.map(str::to_owned))
         });

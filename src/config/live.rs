@@ -17,7 +17,7 @@ use super::load::{BUILT_IN, backoffs, merge};
 use super::log::Log;
 use super::model::{Config, Coverage, Udp};
 use super::schema::{self, Key, LISTEN, LISTEN_DEFAULTS};
-use super::text::{self, Place, not_built};
+use super::text::{self, Place};
 use super::typed;
 
 /// The configuration in force, and why it is what it is.
@@ -174,9 +174,6 @@ impl LiveConfig {
             return Err(Refused::Groups);
         }
         let key = schema::find(section, key).ok_or(Refused::Unknown)?;
-        if !key.is_built() {
-            return Err(Refused::NotBuilt);
-        }
         if name == "log.level" && !self.follows_level {
             return Err(Refused::NoLog);
         }
@@ -191,8 +188,6 @@ impl LiveConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refused {
     Unknown,
-    /// Of a later version.
-    NotBuilt,
     /// It belongs to groups.
     Groups,
     /// Nobody follows the level of the log.
@@ -211,7 +206,6 @@ impl Refused {
         let Place { document, name, name_span, .. } = place;
         let (message, help) = match self {
             Self::Unknown => return unknown_path(document, name, name_span.clone()),
-            Self::NotBuilt => return not_built(document, name_span.clone(), name),
             Self::Groups => (
                 format!("`{}` belongs to the groups, which are not set key by key", short(name)),
                 "change it in the configuration and reload: other endpoints do not notice",

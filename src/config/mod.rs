@@ -4,6 +4,7 @@
 //! once. Only `sources` reads files and the environment; nothing here knows a
 //! socket, a clock or a terminal.
 
+mod access_log;
 mod assign;
 mod defaults;
 mod effective;
@@ -27,6 +28,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use access_log::{AccessLog, AccessLogPath};
 pub use effective::{EffectiveKey, EffectiveTable, EffectiveValue};
 pub use fault::{ConfigErrors, Fault, MAX_FAULTS, Origin};
 pub(crate) use live::{Followed, LiveConfig, NotSet};

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::access_log::AccessLog;
 use super::log::Log;
 use crate::spec::{Cidr, Spec};
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub control: Control,
     /// `[admin]`
     pub admin: Admin,
+    /// `[access_log]`
+    pub access_log: AccessLog,
     /// `[log]`
     pub log: Log,
 }

@@ -19,6 +19,7 @@ impl Config {
             ("process", self.process != new.process),
             ("control", self.control != new.control),
             ("admin", self.admin != new.admin),
+            ("access_log", self.access_log != new.access_log),
             ("log.format", self.log.format != new.log.format),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

@@ -30,10 +30,10 @@ pub(crate) enum Kind {
     FileMode,
     /// `"none"` or an address with a port, without names.
     AddressOrNone,
+    /// `"none"`, `"-"` or the path of a file.
+    FilePath,
     /// Belongs to one group and is read with it.
     Group,
-    /// Of a later version: refused by name.
-    Later,
 }
 
 /// One key.
@@ -45,7 +45,7 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// What it takes.
     pub(crate) kind: Kind,
-    /// One line for people; empty where the key is not built.
+    /// One line for people.
     pub(crate) doc: &'static str,
 }
 
@@ -55,16 +55,12 @@ impl Key {
         format!("{}.{}", self.section, self.name)
     }
 
-    /// True unless the key is of a later version.
-    pub(crate) fn is_built(&self) -> bool {
-        self.kind != Kind::Later
-    }
-
     /// True where a value without quotes in the environment is text as it stands.
     pub(crate) fn takes_words(&self) -> bool {
         match self.kind {
             Kind::Text { .. } | Kind::Choice { .. } => true,
-            kind => [Kind::SocketPath, Kind::FileMode, Kind::AddressOrNone].contains(&kind),
+            kind => [Kind::SocketPath, Kind::FileMode, Kind::AddressOrNone, Kind::FilePath]
+                .contains(&kind),
         }
     }
 }
@@ -90,6 +86,8 @@ const MAX_RATE: u64 = 10_000_000;
 
 /// Most sessions that may be asked for.
 const MAX_SESSIONS: u64 = 10_000_000;
+/// Most bytes of a client that the access log keeps.
+const MAX_CAPTURE: u64 = 65_536;
 /// Sessions of one source; 0 = no limit.
 const SOURCE_SESSIONS: Kind = whole(0, MAX_SESSIONS, "sessions");
 
@@ -103,10 +101,6 @@ const fn group(name: &'static str, doc: &'static str) -> Key {
 
 const fn shared(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     key(LISTEN_DEFAULTS, name, kind, doc)
-}
-
-const fn later(section: &'static str, name: &'static str) -> Key {
-    key(section, name, Kind::Later, "")
 }
 
 const fn words(words: &'static [&'static str]) -> Kind {
@@ -194,13 +188,18 @@ pub(crate) static KEYS: &[Key] = &[
     key("control", "group", NAME, "Its group; \"\" = the process's own."),
     key("admin", "listen", Kind::AddressOrNone, "Read-only HTTP; \"none\" = none."),
     key("admin", "allow_remote", Kind::Flag, "Lets it listen beyond loopback."),
-    later("access_log", "path"),
-    later("access_log", "capture_bytes"),
+    key("access_log", "path", Kind::FilePath, "A line a session; \"none\" = none, \"-\" = stderr."),
+    key(
+        "access_log",
+        "capture_bytes",
+        whole(0, MAX_CAPTURE, "bytes"),
+        "First bytes of a client's.",
+    ),
     key("log", "level", words(&["error", "warn", "info", "debug", "trace"]), "Least severe level."),
     key("log", "format", words(&["auto", "pretty", "json", "journald"]), "How a line looks."),
 ];
 
-/// The key `section.name`, built or not.
+/// The key `section.name`.
 pub(crate) fn find(section: &str, name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.section == section && key.name == name)
 }
@@ -210,15 +209,15 @@ pub(crate) fn find_in_group(name: &str) -> Option<&'static Key> {
     find(LISTEN, name).or_else(|| find(LISTEN_DEFAULTS, name))
 }
 
-/// True where `section` holds keys, built or not.
+/// True where `section` holds keys.
 pub(crate) fn is_section(section: &str) -> bool {
     KEYS.iter().any(|key| key.section == section)
 }
 
-/// Sections that hold at least one built key, in the table's order.
-pub(crate) fn built_sections() -> Vec<&'static str> {
+/// All sections, in the table's order.
+pub(crate) fn sections() -> Vec<&'static str> {
     let mut sections: Vec<&'static str> = Vec::new();
-    for key in KEYS.iter().filter(|key| key.is_built()) {
+    for key in KEYS {
         if !sections.contains(&key.section) {
             sections.push(key.section);
         }
@@ -239,8 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn every_built_key_says_what_it_means() {
-        for key in KEYS.iter().filter(|key| key.is_built()) {
+    fn every_key_says_what_it_means() {
+        for key in KEYS {
             assert!(key.doc.len() > 5, "{} has no meaning", key.path());
         }
     }
@@ -250,14 +249,5 @@ mod tests {
         assert_eq!(find_in_group("mode").map(Key::path).as_deref(), Some("listen_defaults.mode"));
         assert_eq!(find_in_group("ports").map(Key::path).as_deref(), Some("listen.ports"));
         assert_eq!(find_in_group("factor"), None);
-    }
-
-    #[test]
-    fn a_section_without_built_keys_is_known_but_not_offered() {
-        let later = KEYS.iter().filter(|key| !key.is_built()).map(|key| key.section);
-        for section in later.filter(|later| !built_sections().contains(later)) {
-            assert!(is_section(section));
-        }
-        assert!(built_sections().contains(&"retry"));
     }
 }

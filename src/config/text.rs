@@ -131,12 +131,8 @@ pub(crate) fn read_value(
     value: &Spanned<DeValue<'_>>,
     faults: &mut Faults,
 ) -> Option<Setting> {
-    let Place { document, base, name, name_span } = place;
+    let Place { document, base, name, .. } = place;
     let shifted = |span: Range<usize>| span.start + base..span.end + base;
-    if !key.is_built() {
-        faults.push(&document.origin, || not_built(document, name_span.clone(), name));
-        return None;
-    }
     match value::check(key, name, value) {
         Ok(kind) => Some(Setting::new(key, kind, document, shifted(value.span()))),
         Err(all) => {
@@ -149,13 +145,6 @@ pub(crate) fn read_value(
             None
         }
     }
-}
-
-pub(crate) fn not_built(document: &Document, span: Range<usize>, name: &str) -> Fault {
-    document
-        .fault(span, format!("`{name}` is not available in this version"))
-        .about(name)
-        .help("remove it; `ipcow config show` lists the keys that this version knows")
 }
 
 pub(crate) fn unknown_key(
@@ -174,7 +163,7 @@ pub(crate) fn unknown_key(
 /// The known key that is nearest to `section.name`: in its own section first,
 /// then one of that very name elsewhere.
 pub(crate) fn nearest_in(section: &str, name: &str) -> Option<String> {
-    let built = || schema::KEYS.iter().filter(|key| key.is_built() && key.section != LISTEN);
+    let built = || schema::KEYS.iter().filter(|key| key.section != LISTEN);
     let own = built().filter(|key| key.section == section).map(|key| key.name);
     if let Some(near) = nearest(name, own) {
         return Some(format!("{section}.{near}"));
@@ -190,13 +179,13 @@ fn unknown_section(document: &Document, section: &str, span: Range<usize>) -> Fa
     let fault = document
         .fault(span, format!("unknown section or key {}", quoted(section)))
         .about(short(section));
-    if let Some(near) = nearest(section, schema::built_sections()) {
+    if let Some(near) = nearest(section, schema::sections()) {
         let written = if near == LISTEN { "[[listen]]".to_owned() } else { format!("[{near}]") };
         return fault.help(format!("did you mean {written}?"));
     }
     match nearest_in(section, section) {
         Some(near) => fault.help(format!("did you mean `{near}`?")),
-        None => fault.help(format!("known sections: {}", schema::built_sections().join(", "))),
+        None => fault.help(format!("known sections: {}", schema::sections().join(", "))),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ::config::{ConfigError, Map, Value, ValueKind};
 use serde::Deserialize;
 
+use super::access_log::RawAccessLog;
 use super::groups;
 use super::layer::{Flat, flat};
 use super::log::{Log, LogFormat, LogLevel};
@@ -53,6 +54,7 @@ struct Sections {
     process: RawProcess,
     control: RawControl,
     admin: RawAdmin,
+    access_log: RawAccessLog,
     log: RawLog,
 }
 
@@ -209,6 +211,7 @@ pub(crate) fn config(
         },
         control: control(raw.control)?,
         admin: admin(&raw.admin)?,
+        access_log: raw.access_log.into(),
         log: Log { level: raw.log.level, format: raw.log.format },
     })
 }

@@ -73,6 +73,9 @@ pub(crate) fn check(
         (Kind::SocketPath, DeValue::String(path)) if is_socket_path(path) => {
             Ok(ValueKind::String(path.to_string()))
         }
+        (Kind::FilePath, DeValue::String(path)) if is_file_path(path) => {
+            Ok(ValueKind::String(path.to_string()))
+        }
         (Kind::FileMode, DeValue::String(mode)) if file_mode(mode).is_some() => {
             Ok(ValueKind::String(mode.to_string()))
         }
@@ -98,6 +101,11 @@ pub(crate) fn percent(text: &str) -> Option<f64> {
 /// Whether the kernel takes it as the path of a socket (unix(7)).
 fn is_socket_path(text: &str) -> bool {
     (1..=MAX_SOCKET_PATH).contains(&text.len()) && !text.contains('\0')
+}
+
+/// `PATH_MAX` counts the NUL that ends it.
+fn is_file_path(text: &str) -> bool {
+    (1..=4_095).contains(&text.len()) && !text.contains('\0')
 }
 
 /// `"0660"` as permissions; `None` unless the owner has its own and others have none.
@@ -200,7 +208,8 @@ fn allowed(kind: Kind) -> String {
                            \"0600\" or \"0660\""
             .to_owned(),
         Kind::AddressOrNone => "\"none\" or ADDRESS:PORT, such as \"127.0.0.1:9180\"".to_owned(),
-        Kind::Group | Kind::Later => "set elsewhere".to_owned(),
+        Kind::FilePath => "\"none\", \"-\" or a path of at most 4095 bytes".to_owned(),
+        Kind::Group => "set elsewhere".to_owned(),
     }
 }
 

@@ -20,6 +20,7 @@ mod routes;
 mod running;
 mod server;
 mod socket;
+mod story;
 mod wire;
 
 pub use admin::Admin;

@@ -15,7 +15,8 @@ use super::admin::Admin;
 use super::door::{self, ControlDoor, Stop};
 use super::reload::Reloader;
 use super::routes::{self, Context};
-use super::socket::Socket;
+use super::socket::{Access, Socket};
+use super::story::Story;
 use crate::handover::{Giver, Own};
 use crate::service::ServiceHandle;
 
@@ -134,8 +135,11 @@ impl Server {
         let address = admin.as_ref().map(Admin::address);
         let reloader =
             reloader.unwrap_or_else(|| Arc::new(Reloader::without_source(Arc::clone(&handle))));
+        // From now on nothing is missed.
+        let (events, story) = (handle.events(), Arc::new(Story::new(&instance)));
         let context = Arc::new(Context {
             handle,
+            story: Arc::clone(&story),
             reloader,
             instance,
             control: socket.as_ref().map(|socket| socket.path().display().to_string()),
@@ -148,21 +152,15 @@ impl Server {
         let thread =
             std::thread::Builder::new().name("ipcow-control".to_owned()).spawn(move || {
                 let system = actix_rt::System::with_tokio_rt(|| runtime);
-                let doors = async {
-                    let control = async {
-                        let Some((listener, access)) = control else { return Ok(()) };
-                        let listener = UnixListener::from_std(listener)?;
-                        let door = ControlDoor { listener, access };
-                        door::serve(door, routes::control(&context), stopped.clone()).await;
-                        io::Result::Ok(())
-                    };
+                system.block_on(async {
+                    actix_rt::spawn(async move { story.keep(events).await });
+                    let control = serve_control(control, &context, stopped.clone());
                     let admin = serve_admin(listener, &context, stopped.clone());
                     let (control, admin) = tokio::join!(control, admin);
-                    control.and(admin)
-                };
-                if let Err(error) = system.block_on(doors) {
-                    tracing::error!(%error, "the control API cannot be served");
-                }
+                    if let Err(error) = control.and(admin) {
+                        tracing::error!(%error, "the control API cannot be served");
+                    }
+                });
             })?;
         if let Some(socket) = &mut socket {
             socket.claim();
@@ -186,6 +184,17 @@ impl Server {
     pub fn stop(self) {
         drop(self);
     }
+}
+
+async fn serve_control(
+    socket: Option<(std::os::unix::net::UnixListener, Access)>,
+    context: &Arc<Context>,
+    stopped: Stop,
+) -> io::Result<()> {
+    let Some((listener, access)) = socket else { return Ok(()) };
+    let door = ControlDoor { listener: UnixListener::from_std(listener)?, access };
+    door::serve(door, routes::control(context), stopped).await;
+    Ok(())
 }
 
 /// Hands the service over, and these sockets with it.

@@ -6,6 +6,7 @@
 mod message;
 mod own;
 mod replies;
+mod tap;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use crate::supervision::DropReason;
 use message::Arrival;
 use own::Outbox;
 use replies::Replies;
+pub(crate) use tap::{Seen, Tap};
 
 pub(crate) use own::OwnDatagrams;
 pub use own::{Answers, Datagram, DatagramHandler, amplifying};
@@ -42,13 +44,16 @@ const ROOM: usize = 64 * 1024;
 pub(crate) struct DatagramPool {
     batch: Batch,
     replies: Replies,
+    /// What was received since somebody took it.
+    pub(crate) tap: Tap,
     /// Made for the first answer of an embedder's own.
     outbox: Option<Outbox>,
 }
 
 impl Default for DatagramPool {
     fn default() -> Self {
-        Self { batch: Batch::new(ROOM), replies: Replies::default(), outbox: None }
+        let tap = Tap::default();
+        Self { batch: Batch::new(ROOM), replies: Replies::default(), tap, outbox: None }
     }
 }
 
@@ -206,7 +211,7 @@ fn serve(
     rules: &DatagramRules,
     tally: &mut UdpTally,
 ) {
-    let DatagramPool { batch, replies, outbox } = pool;
+    let DatagramPool { batch, replies, tap, outbox } = pool;
     replies.clear();
     let mut clock = None;
     for place in 0..count {
@@ -218,26 +223,31 @@ fn serve(
             count_losses(bound, total, tally);
         }
         let standing = rules.sources.standing(arrival.source.ip());
-        if let Some(own) = &rules.own {
-            match refusal(&arrival, batch, rules, standing, &mut clock) {
-                None => {
-                    let outbox = outbox.get_or_insert_default();
-                    own.answer(bound, (&arrival, batch), outbox, tally);
-                }
-                Some(reason) => tally.drop_one(reason),
+        let dropped = match rules.mode {
+            Mode::Discard if rules.own.is_none() => {
+                (standing == Standing::Denied).then_some(DropReason::Source)
             }
-            continue;
-        }
-        match rules.mode {
-            Mode::Discard if standing == Standing::Denied => tally.drop_one(DropReason::Source),
-            Mode::Discard => {}
-            Mode::Echo => match refusal(&arrival, batch, rules, standing, &mut clock) {
-                None => replies.push(arrival),
-                Some(reason) => tally.drop_one(reason),
-            },
+            _ => refusal(&arrival, batch, rules, standing, &mut clock),
+        };
+        tap.see(&arrival, batch, dropped);
+        match (dropped, &rules.own) {
+            (Some(reason), _) => tally.drop_one(reason),
+            (None, Some(own)) => {
+                let outbox = outbox.get_or_insert_default();
+                let before = tally.bytes_out;
+                own.answer(bound, (&arrival, batch), outbox, tally);
+                if tap.is_on() {
+                    // Each by itself, so that it is known whose answers they were.
+                    outbox.send(bound, tally);
+                    tap.sent(tally.bytes_out - before);
+                }
+            }
+            (None, None) if rules.mode == Mode::Echo => replies.push(arrival),
+            (None, None) => {}
         }
     }
-    replies.send(bound, batch, tally);
+    let answered = replies.send(bound, batch, tally);
+    tap.echoed(count, answered);
     if let Some(outbox) = outbox {
         outbox.send(bound, tally);
     }

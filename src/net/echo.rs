@@ -7,6 +7,7 @@
 
 mod calls;
 mod end;
+mod head;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use crate::config::Mode;
 pub(crate) use calls::Tally;
 use calls::{Budget, Io};
 pub(crate) use end::End;
+pub(crate) use head::Head;
 
 /// Most bytes a session holds because its peer does not take them, and most it
 /// reads at once. Unit: bytes.

@@ -26,11 +26,16 @@ use std::sync::Arc;
 use crate::config::ListenSettings;
 use crate::spec::{Endpoint, EndpointSet, Endpoints, Port, Protocol};
 
+#[doc(hidden)]
 pub use admin::build_around;
 pub(crate) use admin::exclusion;
-pub use build::{build, build_from};
+pub use build::build;
+#[doc(hidden)]
+pub use build::build_from;
 pub use error::{PlanError, SpecPlace};
-pub use offline::{check, known};
+pub use offline::check;
+#[doc(hidden)]
+pub use offline::known;
 
 /// One `[[listen]]` group and what it serves.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use super::handle::ServiceHandle;
 use super::planning::{self, Plan};
 use super::system::{self, StartFaults};
 use crate::actors::handlers::{Handlers, LevelHook};
+use crate::actors::records::AccessSink;
 use crate::config::{Config, Group, LogLevel};
 use crate::net::given::GivenSocket;
 use crate::net::host;
@@ -208,6 +209,16 @@ impl ServiceBuilder {
     #[must_use]
     pub fn on_log_level(mut self, hook: impl Fn(LogLevel) + Send + Sync + 'static) -> Self {
         self.handlers.log_level = LevelHook(Some(Arc::new(hook)));
+        self
+    }
+
+    /// Hands a record of each TCP session and UDP flow that is over, and of each
+    /// client that was refused, to `sink`: an [`AccessLog`](super::AccessLog), or
+    /// something of your own. Without this nothing is recorded, and nothing of it
+    /// costs anything. `[access_log]` of the configuration is the program's to follow.
+    #[must_use]
+    pub fn access_log(mut self, sink: Arc<dyn AccessSink>) -> Self {
+        self.handlers.access_log = Some(sink);
         self
     }
 

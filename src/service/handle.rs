@@ -22,6 +22,7 @@ use crate::actors::local::Gate;
 use crate::actors::poison::Injection;
 use crate::actors::policy::Escalation;
 use crate::actors::protocol::SessionAccepted;
+use crate::actors::records::{AccessCounts, Records};
 use crate::actors::roster::Roster;
 use crate::actors::share::{FirstDrops, SessionSettings};
 use crate::actors::supervisor::Supervisor;
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub late_reports: u64,
     /// Events that slow readers have lost, all together ([`Events::lost`]).
     pub events_lost: u64,
+    /// What became of the records of the access log; `None` = there is none.
+    pub access_log: Option<AccessCounts>,
     /// Failures of sessions that did not fit into the error log's queue.
     pub errors_dropped: u64,
     /// Parts of the tree that came back after a crash.
@@ -111,6 +114,8 @@ pub(super) struct Shared {
     pub(super) handed_over: Arc<watch::Sender<bool>>,
     /// Who wants to hear what happens.
     pub(super) events: Arc<EventHub>,
+    /// What is recorded of sessions and flows.
+    pub(super) records: Option<Arc<Records>>,
     #[cfg(feature = "fault-injection")]
     pub(super) poisoned: Arc<std::sync::atomic::AtomicU32>,
     pub(super) restarts: Arc<RestartCounters>,
@@ -173,6 +178,7 @@ impl ServiceHandle {
             hung_workers: self.shared.board.hung(),
             late_reports: self.shared.board.late(),
             events_lost: self.shared.events.lost(),
+            access_log: self.shared.records.as_ref().map(|records| records.counts()),
             errors_dropped: self.shared.unlogged.load(Ordering::Relaxed),
             restarts: self.shared.restarts.read(),
             required: self.shared.board.required(),

@@ -5,6 +5,8 @@
 //! own, so it can be used from any async runtime. Installs no signal handler,
 //! no logger, and never ends the process.
 
+#[cfg(feature = "access-log")]
+mod access_log;
 mod addresses;
 mod adoption;
 mod builder;
@@ -33,6 +35,8 @@ pub mod signals;
 mod subscribers;
 mod summary;
 
+#[cfg(feature = "access-log")]
+pub use access_log::{AccessLog, OpenError};
 pub use builder::{Service, ServiceBuilder, StartError};
 pub use changes::{Changed, SuspendOptions};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
@@ -48,6 +52,7 @@ pub use crate::actors::event_hub::Events;
 pub use crate::actors::poison::Injection;
 pub use crate::actors::policy::{Decision, EndpointFailed, FailurePolicy};
 pub use crate::actors::protocol::Sessions;
+pub use crate::actors::records::{AccessCounts, AccessSink};
 pub use crate::actors::session::{
     Busy, Outcome, SessionContext, SessionHandler, SessionStream, session_actors,
 };

@@ -14,19 +14,22 @@ pub enum Signal {
     HangUp,
     /// SIGUSR1: write the summary to the log.
     Report,
+    /// SIGUSR2: open the access log again.
+    Reopen,
 }
 
-/// Receives this process's SIGTERM, SIGINT, SIGHUP and SIGUSR1 (signal(7)).
+/// Receives this process's SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 (signal(7)).
 #[derive(Debug)]
 pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hang_up: unix::Signal,
     report: unix::Signal,
+    reopen: unix::Signal,
 }
 
 impl Signals {
-    /// Takes over the four signals. Must be called within a tokio runtime.
+    /// Takes over the five signals. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When a handler cannot be installed (sigaction(2)).
@@ -36,6 +39,7 @@ impl Signals {
             interrupt: unix::signal(SignalKind::interrupt())?,
             hang_up: unix::signal(SignalKind::hangup())?,
             report: unix::signal(SignalKind::user_defined1())?,
+            reopen: unix::signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -46,6 +50,7 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::End,
             _ = self.hang_up.recv() => Signal::HangUp,
             _ = self.report.recv() => Signal::Report,
+            _ = self.reopen.recv() => Signal::Reopen,
         }
     }
 }

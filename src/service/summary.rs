@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::actors::policy::EndpointFailed;
+use crate::actors::records::AccessCounts;
 use crate::supervision::{DrainReport, ErrorReport, RestartCounts, Totals};
 
 /// What a service did from its start to its end.
@@ -25,6 +26,8 @@ pub struct Summary {
     pub errors: ErrorReport,
     /// Parts of the tree that came back after a crash.
     pub restarts: RestartCounts,
+    /// What became of the records of the access log; `None` = there was none.
+    pub access_log: Option<AccessCounts>,
     /// The failure because of which the program's own policy ended the service.
     pub escalated: Option<EndpointFailed>,
 }

@@ -21,6 +21,7 @@ use crate::actors::local::Gate;
 #[cfg(feature = "fault-injection")]
 use crate::actors::poison::Injection;
 use crate::actors::protocol::Retirement;
+use crate::actors::records::Records;
 use crate::actors::roster::Roster;
 use crate::actors::spread;
 use crate::config::{Config, LiveConfig};
@@ -88,6 +89,7 @@ pub(super) fn start(
         counters: (0..workers).map(|_| counters()).collect(),
         started: Instant::now(),
         run: Arc::default(),
+        records: handlers.access_log.clone().map(|sink| Arc::new(Records::new(sink))),
         handlers: Arc::new(handlers),
         escalation: Arc::new(watch::Sender::new(None)),
         ordinals: Arc::new((1 << 31).into()),
@@ -157,9 +159,12 @@ fn run(
             tracing::error!("a worker thread panicked");
         }
         if let Some(counters) = shared.counters.first() {
-            spread::cut_off(&shared.roster, counters);
+            spread::cut_off(&shared.roster, counters, shared.records.as_deref());
         }
         let errors = tree.guardian.errors().await;
+        if let Some(records) = &shared.records {
+            records.finish();
+        }
         let uptime = shared.started.elapsed();
         let totals = Totals::sum(shared.counters.iter().map(AsRef::as_ref));
         shared.events.tell(Event::Stopped {
@@ -176,6 +181,7 @@ fn run(
             peak_sessions: shared.gauge.peak(),
             errors,
             restarts: shared.restarts.read(),
+            access_log: shared.records.as_ref().map(|records| records.counts()),
             escalated: shared.escalation.borrow().clone(),
         })
     })

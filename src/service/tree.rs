@@ -85,6 +85,7 @@ pub(super) fn start(
         first_drops: Arc::clone(&shared.first_drops),
         settings: Arc::clone(&shared.settings),
         events: Arc::clone(&shared.events),
+        records: shared.records.clone(),
         started: shared.started,
         run: Arc::clone(&shared.run),
         unlogged: Arc::clone(&dropped),
@@ -164,7 +165,7 @@ fn runtimes(
     let (limits, longest) = (Arc::clone(udp), somaxconn(plan));
     let (handlers, session_ids) = (Arc::clone(handlers), Arc::default());
     move |PlannedGroup { name, settings, .. }| GroupRuntime {
-        name: name.clone(),
+        name: name.as_str().into(),
         settings: Arc::clone(settings),
         sessions: handlers.own_sessions(name, &session_ids),
         terminator: Terminator::new(&settings.termination),

@@ -75,8 +75,13 @@ fn all_faults_of_all_layers_are_reported_at_once() {
 }
 
 #[test]
-fn a_key_that_is_not_built_yet_is_refused_by_name() {
-    refuse("[access_log]\npath = \"-\"\n", &["access_log", "path"]);
+fn an_access_log_that_cannot_be_opened_is_refused_by_its_key() {
+    let path = "/nowhere/at/all/access.log";
+    Ipcow::serve(["tcp://127.0.0.1:0"])
+        .set(&format!("access_log.path={path}"))
+        .run()
+        .expect_refusal(78, &["access_log.path", path, "No such file"]);
+    refuse("[access_log]\npath = \"\"\n", &["access_log", "path"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The control API (interface §5) as curl meets it: what it answers, and what it refuses.
 
+use std::io::{BufRead, BufReader};
+
 use serde_json::{Value, json};
 
 use crate::common::{Api, DEADLINE, Lab, connect, echo_tcp, eventually, refused};
@@ -148,5 +150,66 @@ fn the_admin_address_reads_and_changes_nothing() {
     }
     for host in ["localhost", "127.0.0.1:1", "[::1]:9180"] {
         admin.send("/readyz", &["-H", &format!("Host: {host}")]).expect(200);
+    }
+}
+
+/// The data of each event that a request of this query is told.
+fn told(lab: &Lab, query: &str) -> Vec<Value> {
+    let answer = lab.api.get(&format!("/api/v1/events{query}"));
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")));
+    let data = answer.body.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(|data| serde_json::from_str(data).expect("JSON")).collect()
+}
+
+#[test]
+fn events_are_told_from_where_a_reader_wants_them_and_followed() {
+    let Some(lab) = Lab::open(&[]) else { return };
+    let select = json!({ "select": lab.tcp(18_000) });
+    lab.api.post("/api/v1/suspend", &select).expect(200);
+    let changed = |events: &[Value]| {
+        let is =
+            |event: &&Value| event["event"] == "endpoints_changed" && event["to"] == "suspended";
+        events.iter().find(is).cloned()
+    };
+    assert!(eventually(DEADLINE, || changed(&told(&lab, "?follow=false")).is_some()));
+    let all = told(&lab, "?follow=false");
+    let one = changed(&all).expect("it was told");
+    assert_eq!((&one["instance"], &one["count"]), (&json!("lab"), &json!(1)), "{one}");
+    let ids: Vec<_> = all.iter().filter_map(|event| event["id"].as_u64()).collect();
+    assert!(ids.is_sorted() && ids.len() == all.len(), "{ids:?}");
+    let last = *ids.last().expect("some");
+    assert_eq!(told(&lab, &format!("?follow=false&since={}", last - 1)).len(), 1);
+    assert_eq!(told(&lab, &format!("?follow=false&since={last}")), [Value::Null; 0]);
+    let header = format!("Last-Event-ID: {}", last - 1);
+    let answer = lab.api.send("/api/v1/events?follow=false", &["-H", &header]);
+    assert_eq!(answer.body.matches("data: ").count(), 1);
+    lab.api.get("/api/v1/events?since=x").expect_error(400, "bad_request");
+
+    // A reader that follows hears the end, and its connection ends with it.
+    let mut curl = lab.api.curl("/api/v1/events");
+    let following = curl.arg("-N").stdout(std::process::Stdio::piped()).spawn().expect("curl");
+    let mut following = Following(following);
+    let mut lines = BufReader::new(following.0.stdout.take().expect("piped")).lines();
+    // It is told at once that it is heard.
+    assert!(lines.by_ref().map_while(Result::ok).any(|line| line == ": ping"));
+    lab.api.post("/api/v1/resume", &select).expect(200);
+    lab.api.post("/api/v1/shutdown", &json!({})).expect(202);
+    lab.server.finish().expect_code(0);
+    let names: Vec<_> = lines
+        .map_while(Result::ok)
+        .filter_map(|line| line.strip_prefix("event: ").map(str::to_owned))
+        .collect();
+    for name in ["endpoints_changed", "draining", "stopped"] {
+        assert!(names.iter().any(|told| told == name), "{name} is missing in {names:?}");
+    }
+}
+
+/// A curl that is ended with its test.
+struct Following(std::process::Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _reaped = self.0.wait();
     }
 }

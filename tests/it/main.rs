@@ -6,6 +6,7 @@
 mod common;
 
 mod accept_faults;
+mod access_log;
 mod activation;
 mod bad_config;
 mod bad_specs;

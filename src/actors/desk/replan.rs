@@ -224,7 +224,7 @@ impl Desk {
     /// settings are the same.
     fn runtime(&self, group: &PlannedGroup) -> Arc<GroupRuntime> {
         let same = |runtime: &&Arc<GroupRuntime>| {
-            runtime.name == group.name && *runtime.settings == *group.settings
+            *runtime.name == *group.name && *runtime.settings == *group.settings
         };
         let known = self.setup.groups.iter().find(same).cloned();
         known.unwrap_or_else(|| Arc::new((self.setup.runtime)(group)))

@@ -22,6 +22,7 @@ fn share() -> WorkerShare {
         first_drops: Arc::default(),
         settings: Arc::new(SessionSettings::new(&Config::default(), [false; 2])),
         events: Arc::default(),
+        records: None,
         started: Instant::now(),
         run: Arc::default(),
         unlogged: Arc::default(),

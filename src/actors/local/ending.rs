@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::WorkerLocal;
 use crate::actors::protocol::{CloseListener, WorkerDrained};
 use crate::net::bind::Bound;
-use crate::supervision::Place;
+use crate::supervision::{EndReason, Place};
 
 impl WorkerLocal {
     /// Closes every listener, lets the sessions end, and says so. Where the listeners
@@ -44,6 +44,9 @@ impl WorkerLocal {
             };
             for (listener, how) in listeners {
                 listener.close(how).await;
+            }
+            if let Some(flows) = &mut *self.flows.borrow_mut() {
+                flows.end(EndReason::Drain);
             }
             self.emptied().await;
             let _ending = self.share.supervisor.deliver(WorkerDrained { worker: self.id }).await;

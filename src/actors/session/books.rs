@@ -67,6 +67,11 @@ impl Drop for Books {
         let error = self.local.session_error.take();
         let (reason, fault) = self.verdict(panic.is_some());
         self.local.share.counters.session_ended(reason);
+        if let (Some(records), Some(recording)) =
+            (&self.local.share.records, &self.shared.recording)
+        {
+            records.end(recording, self.shared.peer, reason);
+        }
         self.local.share.gauge.leave();
         self.shared.settle(self.local.stamp());
         self.shared.meter.session_ended();

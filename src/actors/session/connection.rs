@@ -157,6 +157,9 @@ impl Connection {
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         ready!(self.call(|socket| socket.poll_read(task, buffer)))?;
         let read = buffer.filled().len() - before;
+        if let Some(recording) = &self.shared.recording {
+            recording.head(|head| head.take_in(&buffer.filled()[before..]));
+        }
         if read == 0 && room > 0 {
             self.peer_ended.set(true);
         }

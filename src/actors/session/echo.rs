@@ -14,9 +14,13 @@ use crate::net::echo::{End, Phase, Pump, Tally};
 impl Body for Pump<TcpStream> {
     fn poll_run(&mut self, task: &mut Task<'_>, books: &Books) -> Poll<End> {
         let (local, shared) = (&books.local, &books.shared);
-        let mut tally = Tally::default();
+        let head = shared.recording.as_ref().map(|recording| recording.head(std::mem::take));
+        let mut tally = Tally { head: head.unwrap_or_default(), ..Tally::default() };
         let polled = self.poll(task, &mut local.scratch.borrow_mut(), &mut tally);
-        let Tally { read, written } = tally;
+        let Tally { read, written, head } = tally;
+        if let Some(recording) = &shared.recording {
+            recording.head(|kept| *kept = head);
+        }
         shared.count(local, read, written);
         shared.clock.observe(
             local.now(),

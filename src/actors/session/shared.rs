@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::actors::admission::Admission;
 use crate::actors::local::WorkerLocal;
 use crate::actors::protocol::CutSession;
+use crate::actors::records::Recording;
 use crate::net::source_seats::SourceSeat;
 use crate::supervision::{Expired, Meter, SessionClock, Stamp};
 
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) order: Cell<Option<Order>>,
     pub(super) meter: Meter,
     unmetered: Cell<Unmetered>,
+    /// What its record is made of, where sessions are recorded.
+    pub(super) recording: Option<Box<Recording>>,
 }
 
 /// Bytes that the meter does not have yet: it is common to all threads, and too
@@ -46,7 +49,12 @@ pub(super) enum Order {
 }
 
 impl Shared {
-    pub(super) fn new(peer: SocketAddr, now: Instant, meter: Meter) -> Self {
+    pub(super) fn new(
+        peer: SocketAddr,
+        now: Instant,
+        meter: Meter,
+        recording: Option<Box<Recording>>,
+    ) -> Self {
         Self {
             peer,
             clock: SessionClock::new(now),
@@ -56,6 +64,7 @@ impl Shared {
             order: Cell::new(None),
             meter,
             unmetered: Cell::default(),
+            recording,
         }
     }
 
@@ -77,6 +86,9 @@ impl Shared {
         local.share.counters.session_bytes(read, written);
         if read + written > 0 {
             let Unmetered { read: before, written: sent, .. } = self.unmetered.get();
+            if let Some(recording) = &self.recording {
+                recording.count(read, written);
+            }
             let (read, written, run) = (before + read, sent + written, local.stamp().run);
             self.unmetered.set(Unmetered { read, written, run });
         }

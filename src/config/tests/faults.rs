@@ -28,22 +28,6 @@ fn an_unknown_section_names_the_nearest_known_one() {
 }
 
 #[test]
-fn keys_of_a_later_version_are_refused_by_name() {
-    let later = schema::KEYS.iter().filter(|key| !key.is_built());
-    for key in later {
-        let fault = only_fault(&format!("[{}]\n{} = 1\n", key.section, key.name));
-        assert_eq!(fault.message, format!("`{}` is not available in this version", key.path()));
-        assert_eq!(fault.key, Some(key.path()));
-        assert_eq!(marked(&fault), key.name);
-        if key.section == schema::LISTEN_DEFAULTS {
-            let group = format!("[[listen]]\nname = \"x\"\nspec = \":80\"\n{} = 1\n", key.name);
-            let message = format!("`{}` is not available in this version", key.name);
-            assert_eq!(only_fault(&group).message, message);
-        }
-    }
-}
-
-#[test]
 fn a_wrong_type_says_what_was_found_and_what_is_allowed() {
     let message = |text: &str| only_fault(text).message;
     assert_eq!(

@@ -1,7 +1,5 @@
 //! The README's table of keys against the schema and the built-in values.
 
-use std::collections::BTreeSet;
-
 use crate::config::load::BUILT_IN;
 use crate::config::schema::{KEYS, Key, Kind, LISTEN};
 
@@ -36,7 +34,8 @@ fn allowed(kind: Kind) -> (String, &'static str) {
         Kind::SocketPath => ("`\"auto\"`, `\"none\"`, a path".to_owned(), "–"),
         Kind::FileMode => ("`\"0600\"` to `\"0770\"`".to_owned(), "–"),
         Kind::AddressOrNone => ("`\"none\"`, an address and port".to_owned(), "–"),
-        Kind::Group | Kind::Later => (String::new(), ""),
+        Kind::FilePath => ("`\"none\"`, `\"-\"`, a path".to_owned(), "–"),
+        Kind::Group => (String::new(), ""),
     }
 }
 
@@ -54,23 +53,13 @@ fn the_readme_lists_every_key_with_its_default_bounds_and_unit() {
         README.split("| key | default | allowed | unit | meaning |\n|---|---|---|---|---|\n");
     let table = table.last().and_then(|rest| rest.split("\n\n").next()).expect("a table");
     let mut lines = table.lines();
-    for key in KEYS.iter().filter(|key| key.is_built() && key.section != LISTEN) {
+    for key in KEYS.iter().filter(|key| key.section != LISTEN) {
         let expected = row(key, &built_in);
         let line = lines.next().unwrap_or_default();
         assert!(line.starts_with(&expected), "\n   found {line}\nexpected {expected}…");
         assert!(line.len() > expected.len() + 5, "{} has no meaning", key.path());
     }
     assert_eq!(lines.next(), None, "a row that the schema does not know");
-}
-
-#[test]
-fn the_readme_names_exactly_the_keys_that_are_refused_until_they_are_built() {
-    let text = README.split("Known by name and refused until they are built: ").nth(1);
-    let list = text.and_then(|rest| rest.split(".\n").next()).expect("the list");
-    let named: BTreeSet<&str> = list.split('`').skip(1).step_by(2).collect();
-    let later: BTreeSet<String> =
-        KEYS.iter().filter(|key| !key.is_built()).map(Key::path).collect();
-    assert_eq!(named, later.iter().map(String::as_str).collect());
 }
 
 #[test]

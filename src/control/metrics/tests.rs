@@ -17,6 +17,7 @@ fn snapshot(totals: Totals) -> Snapshot {
         peak_sessions: 0,
         hung_workers: 0,
         events_lost: 0,
+        access_log: None,
         late_reports: 0,
         errors_dropped: 7,
         required: 1,

@@ -1,9 +1,10 @@
 //! Every route: a line in [`table`], and a function in the file of its kind.
 //!
-//! `health`, `scrape` and `about` answer for the whole service, `lists` for its parts, `orders`
-//! changes it. What only reads is at the admin address, too.
+//! `health`, `scrape` and `about` answer for the whole service, `lists` for its parts, `events`
+//! tells what happens, `orders` changes it. What only reads is at the admin address, too.
 
 mod about;
+mod events;
 mod handover;
 mod health;
 mod lists;
@@ -26,6 +27,7 @@ use super::guard::{Guard, guard};
 use super::order::OrderKind;
 use super::refusal::Refusal;
 use super::reload::Reloader;
+use super::story::Story;
 use crate::handover::Giver;
 use crate::service::ServiceHandle;
 
@@ -34,6 +36,8 @@ pub(super) struct Context {
     pub(super) handle: Arc<ServiceHandle>,
     pub(super) reloader: Arc<Reloader>,
     pub(super) instance: String,
+    /// What happened so far.
+    pub(super) story: Arc<Story>,
     /// The path of the control socket.
     pub(super) control: Option<String>,
     /// The admin address.
@@ -65,6 +69,7 @@ fn table() -> Vec<At> {
         at("/api/v1/chunks").get(lists::chunks),
         at("/api/v1/workers").get(lists::workers),
         at("/api/v1/errors").get(lists::errors),
+        at("/api/v1/events").on(Method::GET, events::events),
         at("/api/v1/suspend").on(Method::POST, order(OrderKind::Suspend)),
         at("/api/v1/resume").on(Method::POST, order(OrderKind::Resume)),
         at("/api/v1/drain").on(Method::POST, order(OrderKind::Drain)),

@@ -227,7 +227,7 @@ impl Outbox {
 
     /// Sends them in their order, and counts what became of each.
     pub(super) fn send(&mut self, bound: &Bound, tally: &mut UdpTally) {
-        replies::send(bound, &mut self.batch, &self.places, &self.answers, tally);
+        replies::send(bound, &mut self.batch, &self.places, &self.answers, tally, &mut 0);
         self.places.clear();
         self.answers.clear();
     }

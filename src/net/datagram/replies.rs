@@ -59,13 +59,16 @@ impl Replies {
         self.places.push(arrival.place);
     }
 
-    /// Sends the answers in their order, and counts what became of each.
-    pub(super) fn send(&mut self, bound: &Bound, batch: &mut Batch, tally: &mut UdpTally) {
+    /// Sends the answers in their order, and counts what became of each. Has a bit for
+    /// each place of the batch that was answered.
+    pub(super) fn send(&mut self, bound: &Bound, batch: &mut Batch, tally: &mut UdpTally) -> u64 {
         for answer in self.answers.iter_mut().filter(|answer| answer.count > 1) {
             let length = batch.length(self.places[answer.first]);
             message::cut(answer, u16::try_from(length).unwrap_or(u16::MAX));
         }
-        send(bound, batch, &self.places, &self.answers, tally);
+        let mut answered = 0;
+        send(bound, batch, &self.places, &self.answers, tally, &mut answered);
+        answered
     }
 }
 
@@ -77,13 +80,15 @@ fn joins(first: &Arrival, next: &Arrival, count: usize) -> bool {
         && first.returns_like(next)
 }
 
-/// Sends these answers of a batch in their order, and counts what became of each.
+/// Sends these answers of a batch in their order, and counts what became of each. Sets
+/// a bit for each place that was answered.
 pub(super) fn send(
     bound: &Bound,
     batch: &mut Batch,
     places: &[usize],
     mut answers: &[Answer],
     tally: &mut UdpTally,
+    answered: &mut u64,
 ) {
     let mut failures = 0;
     while let Some(first) = answers.first() {
@@ -94,6 +99,7 @@ pub(super) fn send(
                 let taken = taken.iter().flat_map(|it| &places[it.first..it.first + it.count]);
                 for place in taken {
                     tally.replied += 1;
+                    *answered |= 1 << (*place % 64);
                     tally.bytes_out += batch.length(*place) as u64;
                 }
                 answers = rest;
@@ -102,7 +108,7 @@ pub(super) fn send(
             // Not each device and path takes several at once, and a failure must be
             // counted for the datagram that it is about.
             Err(_) if first.count > 1 => {
-                send(bound, batch, places, &message::apart(first), tally);
+                send(bound, batch, places, &message::apart(first), tally, answered);
                 answers = &answers[1..];
                 failures = 0;
             }

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::head::Head;
+
 /// Reads (and interrupted calls) after which a session lets its neighbours run.
 const READS_A_POLL: u32 = 16;
 
@@ -17,12 +19,14 @@ const READS_A_POLL: u32 = 16;
 const BYTES_A_POLL: usize = super::MOST_UNSENT;
 
 /// What a session moved, in bytes; [`super::Pump::poll`] adds to it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Bytes that read(2) delivered, echoed or not.
     pub(crate) read: u64,
     /// Bytes that write(2) accepted.
     pub(crate) written: u64,
+    /// The first of the bytes that were read.
+    pub(crate) head: Head,
 }
 
 /// What one call of [`super::Pump::poll`] works with.
@@ -50,6 +54,7 @@ impl Io<'_, '_> {
                 Ok(()) => {
                     let read = buffer.filled().len();
                     self.tally.read += read as u64;
+                    self.tally.head.take_in(buffer.filled());
                     self.budget.bytes = self.budget.bytes.saturating_sub(read);
                     return Poll::Ready(Ok(read));
                 }
