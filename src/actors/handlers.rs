@@ -109,3 +109,24 @@ impl fmt::Debug for Handlers {
         out.debug_struct("Handlers").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::datagram::{Answers, Datagram};
+
+    #[test]
+    fn groups_are_told_apart_where_one_of_them_is_served_by_code_of_its_own() {
+        let silent = |_: &Datagram<'_>, _: &mut Answers<'_>| {};
+        let mut handlers = Handlers::default();
+        assert!(!handlers.tell_apart("one", "other"));
+        handlers.datagrams.set("one".to_owned(), Arc::new(silent));
+        assert!(handlers.tell_apart("one", "other") && handlers.tell_apart("other", "one"));
+        assert!(!handlers.tell_apart("one", "one") && !handlers.tell_apart("other", "third"));
+        assert_eq!(handlers.groups().collect::<Vec<_>>(), ["one"]);
+        assert!(handlers.datagrams.of("one").is_some() && handlers.datagrams.of("other").is_none());
+        // Sessions know the name of their group, so that it matters which one it is.
+        handlers.datagrams.set_for_all(Arc::new(silent));
+        assert!(handlers.tell_apart("other", "third"));
+    }
+}

@@ -4,7 +4,7 @@
 //! runtime. Long answers are fetched slice by slice, so that the Supervisor
 //! serves others in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,14 +13,14 @@ use tokio::sync::oneshot;
 
 use super::handle::ServiceHandle;
 use super::pages::Pages;
+use super::port_holders::name_holders;
 use crate::actors::protocol::{
     DescribeStatus, GroupConnections, ListChunks, ListEndpoints, Locked, ReportErrors, Touch,
 };
 use crate::config::ConfigErrors;
 use crate::net::host;
 use crate::plan::endpoints::PlanError;
-use crate::plan::facts::{BoundSocket, Holder};
-use crate::spec::{Endpoint, Selection, Selector, SpecError, Zone};
+use crate::spec::{Selection, Selector, SpecError, Zone};
 use crate::supervision::{
     ChunkInfo, EndpointState, ErrorGroup, ErrorReport, Event, FaultKind, Listing, Status,
     group_failures,
@@ -310,29 +310,4 @@ pub(super) async fn aside<T: Send + 'static>(
         let _nobody_waits = tell.send(work());
     })?;
     told.await.map_err(|_| std::io::Error::other("the look-up died"))
-}
-
-/// Names the process that holds the port of each group's example.
-fn name_holders(mut groups: Vec<ErrorGroup>) -> Vec<ErrorGroup> {
-    let sockets = host::facts().sockets;
-    let inode = |group: &ErrorGroup| {
-        let held = sockets.iter().find(|socket| holds(socket, &group.example))?;
-        (group.fault.kind == FaultKind::BindInUse && held.inode != 0).then_some(held.inode)
-    };
-    let inodes: Vec<Option<u64>> = groups.iter().map(inode).collect();
-    let wanted: BTreeSet<u64> = inodes.iter().copied().flatten().collect();
-    let holders: BTreeMap<u64, Holder> = host::holders(&wanted);
-    for (group, inode) in groups.iter_mut().zip(inodes) {
-        group.holder = inode.and_then(|inode| holders.get(&inode).cloned());
-    }
-    groups
-}
-
-/// Whether this socket keeps the endpoint from being bound.
-fn holds(socket: &BoundSocket, endpoint: &Endpoint) -> bool {
-    let (theirs, ours) = (socket.address, endpoint.address.ip());
-    let meets = theirs == ours
-        || (theirs.is_unspecified() || ours.is_unspecified())
-            && (theirs.is_ipv4() == ours.is_ipv4() || socket.dual_stack);
-    socket.protocol == endpoint.protocol && socket.port == endpoint.port.number() && meets
 }

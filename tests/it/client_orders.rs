@@ -39,15 +39,6 @@ fn a_suspended_endpoint_refuses_until_it_is_resumed_and_others_do_not_notice() {
 }
 
 #[test]
-fn a_suspension_for_a_time_ends_by_itself_though_the_command_is_long_gone() {
-    let block = Block::new();
-    let (served, one) = four(block);
-    served.ask(["suspend", &one, "--for", "1s"]).expect_code(0);
-    served.reach("listening", 4);
-    echo_tcp(&mut connect(block.at(18_001)), b"by itself");
-}
-
-#[test]
 fn sessions_end_with_fin_or_reset_where_that_is_ordered() {
     let block = Block::new();
     let (served, one) = four(block);

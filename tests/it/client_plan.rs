@@ -80,6 +80,31 @@ fn a_reload_prints_the_difference_and_a_dry_run_changes_nothing() {
 }
 
 #[test]
+fn a_setting_is_changed_live_and_what_cannot_be_is_named() {
+    let block = Block::new();
+    let (served, _file, _folder) = of_file(block, "18000-18001");
+    let listed = served.ask(["set"]).expect_code(0).stdout;
+    assert!(listed.lines().any(|line| line == "session.idle_timeout_secs=3600"), "{listed}");
+    let done = served.ask(["set", "session.idle_timeout_secs=30", "limits.max_sessions=100"]);
+    let done = done.expect_code(0);
+    for line in ["session.idle_timeout_secs: 3600 → 30", "limits.max_sessions: auto → 100"] {
+        assert!(done.stdout.lines().any(|found| found == line), "{line}: {done:#?}");
+    }
+    assert_eq!(served.json(["set"])["limits.max_sessions"], 100);
+    // Lists and words, as the file would have them.
+    let words = ["set", "udp.refuse_source_ports=[\"0-1023\"]", "limits.max_sessions=auto"];
+    assert_eq!(served.json(words)["changed"].as_array().map(Vec::len), Some(2));
+    served.ask(["set", "limits.nope=3"]).expect_refusal(2, &["limits.nope"]);
+    served.ask(["set", "limits.max_sessions=-3"]).expect_refusal(2, &["limits.max_sessions", "-3"]);
+    served.ask(["set", "threads.workers=3"]).expect_refusal(1, &["threads.workers", "start again"]);
+    // All or nothing.
+    served
+        .ask(["set", "session.idle_timeout_secs=5", "limits.nope=3"])
+        .expect_refusal(2, &["nope"]);
+    assert_eq!(served.json(["set"])["session.idle_timeout_secs"], 30);
+}
+
+#[test]
 fn a_faulty_file_changes_nothing_and_says_why() {
     let block = Block::new();
     let (served, file, _folder) = of_file(block, "18000-18001");

@@ -31,7 +31,7 @@ fn status_is_degraded_where_an_endpoint_does_not_listen_and_errors_names_the_hol
     let block = Block::new();
     let _taken = std::net::TcpListener::bind(block.at(18_001)).expect("a fresh address");
     let spec = format!("tcp://{}:18000-18002", block.ip(0));
-    let command = Ipcow::serve([&spec]).without_retries().set("process.sandbox=off");
+    let command = Ipcow::serve([&spec]).without_retries();
     let (served, ready) = Served::start(command);
     assert_eq!(ready.state(), "degraded");
     let done = served.ask(["status"]).expect_code(1);

@@ -12,6 +12,7 @@ mod bad_config;
 mod bad_specs;
 mod bind_faults;
 mod client_alone;
+mod client_events;
 mod client_orders;
 mod client_plan;
 mod client_proof;

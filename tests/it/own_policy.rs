@@ -14,7 +14,7 @@ use ipcow::service::{
 use ipcow::supervision::FaultKind;
 use tokio::sync::mpsc;
 
-use crate::common::{Block, DEADLINE, eventually};
+use crate::common::{Block, DEADLINE, alone, eventually};
 
 /// A service that cannot open its only endpoint, which somebody else has.
 fn builder(keys: &str) -> (ServiceBuilder, TcpListener) {
@@ -200,4 +200,21 @@ async fn a_service_runs_until_a_future_says_so() {
     end.send(()).expect("it waits");
     let summary = service.run_until(async { drop(ended.await) }).await.expect("it runs");
     assert_eq!(summary.totals.accepted, 0);
+}
+
+#[test]
+fn a_service_that_has_the_signals_drains_at_the_first() {
+    alone("own_policy::a_service_that_has_the_signals_drains_at_the_first", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let builder = Service::builder().listen("tcp://127.0.0.1:0").expect("a spec");
+        let service = builder.build().expect("a plan");
+        let summary = runtime.expect("a runtime").block_on(async {
+            let signal = async {
+                // The handlers are there since `run` was polled.
+                nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).expect("a signal");
+            };
+            tokio::join!(biased; service.run(), signal).0
+        });
+        assert_eq!(summary.expect("it drains").totals.accepted, 0);
+    });
 }

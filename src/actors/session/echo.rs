@@ -49,3 +49,17 @@ impl Body for Pump<TcpStream> {
         Some(question(self.stream()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::session::{Moving, SessionHandle, Shared};
+
+    #[test]
+    fn a_session_that_echoes_pays_nothing_for_those_of_embedders() {
+        let task = size_of::<Moving<Pump<TcpStream>>>();
+        assert!(task <= 560, "{task} bytes");
+        let known = size_of::<Shared>() + size_of::<SessionHandle>();
+        assert!(known <= 256, "{known} bytes");
+    }
+}

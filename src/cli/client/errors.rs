@@ -1,8 +1,13 @@
 //! `ipcow errors`: what is wrong now, grouped by scope and cause, each with its fix.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use clap::Args;
+use ipcow::plan::facts::Holder;
+use ipcow::service::port_holder;
+use ipcow::spec::Protocol;
+use ipcow::supervision::FaultKind;
 use serde::Deserialize;
 
 use super::super::plan::counted;
@@ -12,6 +17,9 @@ use super::failure::Failure;
 use super::list::short;
 use super::stdout::Stdout;
 use super::target::Target;
+
+/// Endpoints among which one of a group is looked for.
+const LOOKED_AT: &str = "1000";
 
 /// Arguments of `ipcow errors`.
 #[derive(Debug, Clone, Args)]
@@ -42,16 +50,59 @@ struct Group {
     fix: String,
 }
 
+/// As much of an endpoint as tells why it does not listen.
+#[derive(Debug, Deserialize)]
+struct Failed {
+    endpoint: String,
+    errno: Option<String>,
+}
+
 /// Prints the causes.
 pub(super) async fn run(args: &ErrorsArgs, out: &mut Stdout<'_>) -> Result<u8, Failure> {
     let mut control = Control::open(&args.target).await?;
     let answer = control.get("/api/v1/errors", &[]).await?;
-    let (groups, body): (Vec<Group>, Vec<u8>) = answer.read().await?;
-    match args.json {
-        true => out.print_document(&body)?,
-        false => out.print(text(&groups))?,
+    let (mut groups, body): (Vec<Group>, Vec<u8>) = answer.read().await?;
+    if args.json {
+        out.print_document(&body)?;
+        return Ok(exit::DONE);
     }
+    for group in groups.iter_mut().filter(|group| group.is_held_by_nobody_known()) {
+        look_for_holder(&mut control, group).await?;
+    }
+    out.print(text(&groups))?;
     Ok(exit::DONE)
+}
+
+/// Looks here for who holds a port: a service in its sandbox may not look into other
+/// processes, and whoever types this command may.
+async fn look_for_holder(control: &mut Control, group: &mut Group) -> Result<(), Failure> {
+    let state = group.state.clone().unwrap_or_default();
+    let query = [("state", state.as_str()), ("limit", LOOKED_AT)];
+    let answer = control.get("/api/v1/endpoints", &query).await?;
+    let (rows, _): (Vec<Failed>, Vec<u8>) = answer.read().await?;
+    let alike = rows.iter().filter(|row| row.errno == group.errno);
+    let holder = alike
+        .filter_map(|row| place(&row.endpoint))
+        .next()
+        .and_then(|(protocol, at)| port_holder(protocol, at).map(|holder| (holder, at)));
+    if let Some((Holder { name, pid }, at)) = holder {
+        group.holder = Some(format!("{name} (pid {pid}), which has {at}"));
+        group.fix = format!("stop {name} (`kill {pid}`), then `ipcow retry state:{state}`");
+    }
+    Ok(())
+}
+
+/// `tcp://127.0.0.1:80`; `None` for one in a zone, which only the service can number.
+fn place(endpoint: &str) -> Option<(Protocol, SocketAddr)> {
+    let (protocol, at) = endpoint.split_once("://")?;
+    let protocol = Protocol::ALL.into_iter().find(|known| known.as_str() == protocol)?;
+    Some((protocol, at.parse().ok()?))
+}
+
+impl Group {
+    fn is_held_by_nobody_known(&self) -> bool {
+        self.kind == FaultKind::BindInUse.as_str() && self.holder.is_none()
+    }
 }
 
 fn text(groups: &[Group]) -> String {
@@ -77,7 +128,7 @@ fn endpoints(group: &Group, text: &mut String) {
     let attempts = group.attempts.unwrap_or(0);
     let next = match group.retry_in_ms {
         Some(ms) => format!("next retry in {}", short(ms)),
-        None => "no retry by itself: `ipcow retry`".to_owned(),
+        None => "no retry by itself: `ipcow retry state:quarantined`".to_owned(),
     };
     let chunks: Vec<String> = group.chunks.iter().map(u64::to_string).collect();
     let noun = if chunks.len() == 1 { "chunk" } else { "chunks" };
@@ -122,6 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_endpoint_is_read_back_from_a_list() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        assert_eq!(place("udp://[::1]:80"), Some((Protocol::Udp, at("[::1]:80"))));
+        assert_eq!(place("tcp://127.0.0.1:80"), Some((Protocol::Tcp, at("127.0.0.1:80"))));
+        assert_eq!(place("tcp://[fe80::1%eth0]:80"), None);
+    }
+
+    #[test]
     fn each_cause_says_who_why_when_again_and_how_to_fix_it() {
         let groups = r#"[
             {"scope":"chunk","kind":"bind_in_use","errno":"EADDRINUSE","error":"Address already in use",
@@ -141,7 +200,7 @@ mod tests {
   because  Address already in use
   fix      nginx (pid 7) has it: stop that
 1 endpoint quarantined, bind_permission (EACCES): 127.0.0.1:80
-  tried    1 time, no retry by itself: `ipcow retry`; chunk 1
+  tried    1 time, no retry by itself: `ipcow retry state:quarantined`; chunk 1
   fix      give it the right
 12 connections failed, reset (ECONNRESET): 127.0.0.1:90
   last     10.0.0.1:4000

@@ -77,3 +77,11 @@ pub(super) async fn settings(state: State) -> Result<HttpResponse, Refusal> {
     let settings: Map<_, _> = settings.into_iter().map(|(key, it)| (key, json!(it))).collect();
     Ok(HttpResponse::Ok().json(settings))
 }
+
+/// The description of the whole API (OpenAPI 3.1).
+pub(super) const OPENAPI: &str = include_str!("../openapi.json");
+
+/// The API's own description.
+pub(super) async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(OPENAPI)
+}

@@ -58,6 +58,7 @@ fn table() -> Vec<At> {
         at("/healthz").get(health::healthz),
         at("/readyz").get(health::readyz),
         at("/metrics").get(scrape::metrics),
+        at("/openapi.json").get(about::openapi),
         at("/api/v1/summary").get(about::summary),
         at("/api/v1/plan").get(about::plan),
         at("/api/v1/config").get(about::config),
@@ -202,4 +203,35 @@ async fn not_found(request: HttpRequest) -> Result<&'static str, Refusal> {
     let routes: Vec<_> = table().iter().map(|at| at.path).collect();
     let hint = format!("the routes are {}", routes.join(", "));
     Err(Refusal::new(404, "not_found", format!("`{path}` is not a route"), hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every path with a method, as the description has them or the table.
+    type Operations = BTreeSet<(String, String)>;
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(about::OPENAPI).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let described: Operations = paths
+            .iter()
+            .flat_map(|(path, methods)| {
+                let methods = methods.as_object().expect("methods").keys();
+                methods.map(|method| (path.clone(), method.to_uppercase()))
+            })
+            .collect();
+        let known: Operations = table()
+            .into_iter()
+            .flat_map(|at| {
+                let methods = at.methods.into_iter().filter(|method| *method != Method::HEAD);
+                methods.map(|method| (at.path.to_owned(), method.to_string()))
+            })
+            .collect();
+        assert_eq!(described, known);
+    }
 }

@@ -56,6 +56,11 @@ impl Served {
         self.command(words).args(["--json"]).run().expect_code(0).json()
     }
 
+    /// Everything that happened to it and happens.
+    pub(crate) fn events(&self) -> Running {
+        self.command(["events", "--follow", "--since", "0", "--json"]).start()
+    }
+
     /// Waits until so many endpoints are in this state.
     pub(crate) fn reach(&self, state: &str, count: usize) {
         let there = || {
