@@ -216,7 +216,12 @@ impl WorkerLocal {
     /// What a meter notes beside the time.
     pub(crate) fn stamp(&self) -> Stamp {
         let time = self.now().saturating_duration_since(self.share.started);
-        Stamp { time, run: self.share.run.load(Ordering::Relaxed) }
+        Stamp { time, run: self.run() }
+    }
+
+    /// How often an operator has set a mark.
+    pub(crate) fn run(&self) -> u64 {
+        self.share.run.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_now(&self, now: Instant) {

@@ -35,6 +35,7 @@ use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
 use super::watch::{Ended, start_watched_within};
 use crate::net::echo::{End, Pump};
+use crate::net::lean_stream::LeanStream;
 use crate::net::sys;
 use crate::spec::Endpoint;
 use crate::supervision::{AccessReason, EndReason, Expired, Fault, FaultKind, Meter, Place};
@@ -58,7 +59,7 @@ pub(crate) struct Session<B> {
 }
 
 /// A session that echoes, or discards.
-pub(crate) type EchoSession = Session<Pump<TcpStream>>;
+pub(crate) type EchoSession = Session<Pump<LeanStream>>;
 
 /// A session that an embedder serves.
 pub(crate) type OwnSession = Session<Own>;
@@ -104,6 +105,7 @@ pub(crate) fn begin(
         let books = Books::open(Rc::clone(local), key, (endpoint, Rc::clone(&shared)), seat);
         let mailbox = match &group.sessions {
             None => {
+                let stream = LeanStream::from(stream);
                 let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
                 Mailbox::Echo(start(pump, books))
             }

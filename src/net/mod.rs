@@ -12,6 +12,7 @@ pub(crate) mod datagram_limits;
 pub(crate) mod echo;
 pub(crate) mod given;
 pub(crate) mod host;
+pub(crate) mod lean_stream;
 mod low_port;
 pub(crate) mod refused_ports;
 pub(crate) mod routes;

@@ -182,7 +182,15 @@ impl Scan {
                 return Feed::Found { echo: consumed.saturating_sub(length) };
             }
         }
-        let start = consumed - self.matched;
+        let mut start = consumed - self.matched;
+        if chunk.len() - start <= BLOCK {
+            // One byte search says of most short reads that nothing begins there.
+            let Some(first) = memchr(terminator.sequence()[0], &chunk[start..]) else {
+                self.matched = 0;
+                return Feed::Pass;
+            };
+            start += first;
+        }
         if let Some(offset) = terminator.find(&chunk[start..]) {
             return Feed::Found { echo: start + offset };
         }

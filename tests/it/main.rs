@@ -66,4 +66,5 @@ mod tcp_sessions;
 mod threads;
 mod udp;
 mod udp_abuse;
+mod volume;
 mod zones;

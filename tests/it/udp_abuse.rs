@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{
     DEADLINE, Ipcow, Namespace, Need, Running, Spoofer, counts, echo_udp, eventually, needs,
-    udp_client,
+    resident_kib, udp_client,
 };
 
 /// Where the server is; its neighbour is `THERE`.
@@ -214,13 +214,6 @@ fn the_total_holds_for_all_sources_together() {
     assert!(done.stderr.contains("udp.rate_total"), "{}", done.stderr);
 }
 
-/// Resident memory in KiB.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("procfs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 #[test]
 fn a_million_forged_sources_take_less_than_sixteen_megabytes() {
     let Some((here, there)) = two_networks() else { return };
@@ -230,7 +223,7 @@ fn a_million_forged_sources_take_less_than_sixteen_megabytes() {
     let grown = there.enter(|| {
         let (spoofer, client) = (Spoofer::new(), udp_client((HERE, PORT).into()));
         echo_udp(&client, b"barrier");
-        let before = resident(pid);
+        let before = resident_kib(pid);
         for chunk in 0..chunks {
             for number in 0..each {
                 let source = Ipv4Addr::from(0x0b00_0000 + chunk * each + number);
@@ -239,7 +232,7 @@ fn a_million_forged_sources_take_less_than_sixteen_megabytes() {
             // Waits for the flood: what the receive buffer cannot hold would not count.
             barrier(&client, chunk);
         }
-        resident(pid).saturating_sub(before)
+        resident_kib(pid).saturating_sub(before)
     });
     let summary = server.terminate().expect_code(0).summary();
     // A busy machine's network may lose some.

@@ -45,7 +45,8 @@ impl Desk {
         }
         let table = self.paused_until.or_else(|| self.setup.table.next_due());
         let table = table.filter(|_| !self.is_offering());
-        let own = [table, self.resend_at, self.ready_at, self.orders.next_wake()];
+        let own =
+            [table, self.share_out_at, self.resend_at, self.ready_at, self.orders.next_wake()];
         let starting =
             self.slots.iter().filter(|slot| slot.thread.is_some() && slot.addr.is_none());
         let all = own.into_iter().chain(starting.map(|slot| slot.restart_at)).flatten();

@@ -11,13 +11,19 @@ use crate::actors::orders;
 use crate::actors::protocol::ServeMember;
 use crate::supervision::{SubLease, WorkerId};
 
+/// Most endpoints that are looked at before the Supervisor does other things.
+const SLICE: usize = 512;
+/// Most listeners that a thread starts before it does other things.
+const A_TURN: usize = 256;
+
 impl Desk {
     /// Gives out the sockets that nobody serves.
     pub(super) fn share_out_members(&mut self, now: Instant) {
         // One that hangs would leave its share of the clients waiting.
         let serves = |slot: &&super::WorkerSlot| slot.thread.is_some() && !slot.hung;
         let workers: Vec<_> = self.slots.iter().filter(serves).map(|slot| slot.id).collect();
-        let given = self.setup.table.share_out(&workers, now);
+        let given = self.setup.table.share_out(&workers, SLICE, now);
+        self.share_out_at = self.setup.table.is_uneven().then_some(now);
         self.give(given);
     }
 
@@ -39,8 +45,12 @@ impl Desk {
                 by_worker.entry(lease.worker).or_default().push(order);
             }
         }
-        for (worker, orders) in by_worker {
-            self.on_thread(worker, move |local| local.serve_members(orders));
+        for (worker, mut orders) in by_worker {
+            while !orders.is_empty() {
+                let rest = orders.split_off(orders.len().min(A_TURN));
+                let turn = std::mem::replace(&mut orders, rest);
+                self.on_thread(worker, move |local| local.serve_members(turn));
+            }
         }
     }
 }

@@ -117,6 +117,8 @@ pub(crate) struct Desk {
     /// When failures that found the error log's mailbox full are sent again.
     resend_at: Option<Instant>,
     ready_at: Option<Instant>,
+    /// When more members of endpoints are given out.
+    share_out_at: Option<Instant>,
     heartbeat_at: Instant,
     crashes: HashMap<Part, Restarts>,
     /// Another instance may take everything over.
@@ -141,6 +143,7 @@ impl Desk {
             paused_until: None,
             resend_at: None,
             ready_at: setup.wait.map(|wait| now + wait),
+            share_out_at: None,
             heartbeat_at: now + slot::HEARTBEAT,
             crashes: HashMap::new(),
             offering: None,

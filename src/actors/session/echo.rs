@@ -10,8 +10,9 @@ use tokio::net::TcpStream;
 use super::body::Body;
 use super::books::Books;
 use crate::net::echo::{End, Phase, Pump, Tally};
+use crate::net::lean_stream::LeanStream;
 
-impl Body for Pump<TcpStream> {
+impl Body for Pump<LeanStream> {
     fn poll_run(&mut self, task: &mut Task<'_>, books: &Books) -> Poll<End> {
         let (local, shared) = (&books.local, &books.shared);
         let head = shared.recording.as_ref().map(|recording| recording.head(std::mem::take));
@@ -46,7 +47,7 @@ impl Body for Pump<TcpStream> {
     }
 
     fn ask<T>(&self, question: impl FnOnce(&TcpStream) -> T) -> Option<T> {
-        Some(question(self.stream()))
+        Some(question(self.stream().tcp()))
     }
 }
 

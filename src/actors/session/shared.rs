@@ -89,7 +89,7 @@ impl Shared {
             if let Some(recording) = &self.recording {
                 recording.count(read, written);
             }
-            let (read, written, run) = (before + read, sent + written, local.stamp().run);
+            let (read, written, run) = (before + read, sent + written, local.run());
             self.unmetered.set(Unmetered { read, written, run });
         }
     }

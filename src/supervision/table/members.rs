@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::row::{Judgement, Lost};
-use super::{ChunkTable, Place, Refused};
+use super::{ChunkTable, Place, Refused, index};
 use crate::supervision::chunk::{ChunkId, Lease, WorkerId};
 use crate::supervision::failure::Fault;
 use crate::supervision::states::EndpointState;
@@ -97,14 +97,16 @@ impl<S> ChunkTable<S> {
     /// Gives each member that nobody serves to the worker that serves the fewest
     /// sockets of its endpoint, and has members close ([`Self::take_closings`])
     /// that are of no more use, or that a worker without any shall have.
-    /// `workers` are those whose threads run.
-    pub fn share_out(&mut self, workers: &[WorkerId], now: Instant) -> Vec<SubLease> {
+    /// `workers` are those whose threads run. Looks at so many endpoints at `most`;
+    /// whether others wait, [`Self::is_uneven`] says.
+    pub fn share_out(&mut self, workers: &[WorkerId], most: usize, now: Instant) -> Vec<SubLease> {
         while let Some((_, place)) = self.members.due.first().copied().filter(|due| due.0 <= now) {
             self.members.due.pop_first();
             self.members.look_at(place);
         }
         let mut given = Vec::new();
-        for place in std::mem::take(&mut self.members.uneven) {
+        for _ in 0..most {
+            let Some(place) = self.members.uneven.pop_first() else { break };
             if self.wants_members(place) {
                 self.give_members(place, workers, now, &mut given);
                 self.even_out(place, workers);
@@ -113,6 +115,12 @@ impl<S> ChunkTable<S> {
             }
         }
         given
+    }
+
+    /// Whether [`Self::share_out`] has something to look at.
+    #[must_use]
+    pub fn is_uneven(&self) -> bool {
+        !self.members.uneven.is_empty()
     }
 
     /// All that was shared out and is not told to close, in that order: whoever
@@ -274,24 +282,23 @@ impl<S> ChunkTable<S> {
         now: Instant,
         given: &mut Vec<SubLease>,
     ) {
-        let count = self.members.of.get(&place).map_or(0, Vec::len);
-        for at in 0..count {
-            let Some(worker) = self.least_loaded(place, workers) else { return };
-            let epoch = self.epoch + 1;
-            let Some(member) = self.members.of.get_mut(&place).and_then(|of| of.get_mut(at)) else {
+        let mut loads = self.loads(place, workers);
+        let Some(members) = self.members.of.get_mut(&place) else { return };
+        let free =
+            |member: &Member| member.owner.is_none() && member.due.is_none_or(|due| due <= now);
+        for (number, member) in (1..).zip(members).filter(|(_, member)| free(member)) {
+            let Some((worker, load)) = loads.iter_mut().min_by_key(|(_, load)| *load) else {
                 return;
             };
-            if member.owner.is_some() || member.due.is_some_and(|due| due > now) {
-                continue;
-            }
-            *member = Member { owner: Some((worker, epoch)), closing: false, due: None };
-            self.epoch = epoch;
-            if let Some(row) = self.row_mut(place) {
+            *load += 1;
+            self.epoch += 1;
+            let lease = Lease { chunk: place.chunk, worker: *worker, epoch: self.epoch };
+            *member = Member { owner: Some((*worker, self.epoch)), closing: false, due: None };
+            given.push(SubLease { place, member: number, lease });
+            let chunk = self.chunks.get_mut(index(place.chunk));
+            if let Some(row) = chunk.and_then(|it| it.rows.get_mut(place.slot as usize)) {
                 row.members += 1;
             }
-            let lease = Lease { chunk: place.chunk, worker, epoch };
-            let number = u16::try_from(at + 1).unwrap_or(u16::MAX);
-            given.push(SubLease { place, member: number, lease });
         }
     }
 
@@ -302,27 +309,30 @@ impl<S> ChunkTable<S> {
         let members = self.members.of.get(&place);
         if self.row(place).is_none_or(|row| row.owner.is_none())
             || !members.is_some_and(|members| members.iter().all(settled))
-            || workers.iter().all(|worker| self.load(place, *worker) > 0)
         {
             return;
         }
+        let loads = self.loads(place, workers);
+        let load = |worker| loads.iter().find(|(other, _)| *other == worker).map(|(_, load)| *load);
         let most = members.into_iter().flatten().filter_map(|member| member.owner);
-        let most = most.max_by_key(|(worker, _)| self.load(place, *worker));
-        if let Some(most) = most.filter(|(worker, _)| self.load(place, *worker) > 1) {
+        let most = most.max_by_key(|(worker, _)| load(*worker));
+        let idle = loads.iter().any(|(_, load)| *load == 0);
+        if let Some(most) = most.filter(|(worker, _)| idle && load(*worker) > Some(1)) {
             self.close_members(place, |worker, epoch| (worker, epoch) == most);
         }
     }
 
-    /// How many sockets of the endpoint this worker serves.
-    fn load(&self, place: Place, worker: WorkerId) -> usize {
-        let first = self.row(place).is_some_and(|row| row.owner == Some(worker));
+    /// How many sockets of the endpoint each of these workers serves.
+    fn loads(&self, place: Place, workers: &[WorkerId]) -> Vec<(WorkerId, usize)> {
+        let mut loads: Vec<_> = workers.iter().map(|worker| (*worker, 0)).collect();
+        let first = self.row(place).and_then(|row| row.owner);
         let members = self.members.of.get(&place).into_iter().flatten();
-        let owned = members.filter(|member| member.owner.is_some_and(|owner| owner.0 == worker));
-        owned.count() + usize::from(first)
-    }
-
-    fn least_loaded(&self, place: Place, workers: &[WorkerId]) -> Option<WorkerId> {
-        workers.iter().copied().min_by_key(|worker| self.load(place, *worker))
+        for owner in members.filter_map(|member| Some(member.owner?.0)).chain(first) {
+            if let Some((_, load)) = loads.iter_mut().find(|(worker, _)| *worker == owner) {
+                *load += 1;
+            }
+        }
+        loads
     }
 
     fn close_members(&mut self, place: Place, which: impl Fn(WorkerId, u64) -> bool) {

@@ -31,7 +31,7 @@ pub(crate) use lab::Lab;
 pub(crate) use loopback::{Block, assert_free};
 pub(crate) use namespace::Namespace;
 pub(crate) use needs::{Need, needs, raise_own_descriptor_limit};
-pub(crate) use process::{Finished, Running};
+pub(crate) use process::{Finished, Running, resident_kib};
 pub(crate) use served::Served;
 pub(crate) use spoof::Spoofer;
 

@@ -206,3 +206,10 @@ fn parse(line: impl AsRef<str>) -> Value {
     let line = line.as_ref();
     serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line:?}"))
 }
+
+/// Resident memory of a process, in KiB (`VmRSS`, proc(5)).
+pub(crate) fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("procfs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::config::Mode;
 use crate::net::echo::{End, MOST_UNSENT, Phase, Pump, Tally};
+use crate::net::lean_stream::LeanStream;
 use crate::net::terminator::Terminator;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -25,7 +26,7 @@ async fn connection() -> (TcpStream, TcpStream) {
 
 /// Runs the session to its end, then closes its socket.
 fn serve(stream: TcpStream, sequence: &[u8]) -> JoinHandle<(End, Tally)> {
-    let mut pump = Pump::new(stream, Mode::Echo, Terminator::new(sequence));
+    let mut pump = Pump::new(LeanStream::from(stream), Mode::Echo, Terminator::new(sequence));
     tokio::spawn(async move {
         let (mut scratch, mut tally) = (vec![0; MOST_UNSENT], Tally::default());
         let end = poll_fn(|cx| pump.poll(cx, &mut scratch, &mut tally)).await;
@@ -66,7 +67,7 @@ async fn between_two_turns_of_a_flood_others_are_heard() {
     let (flooding, flooded) = connection().await;
     let (mut lone, served) = connection().await;
     let _other = serve(served, b"");
-    let mut pump = Pump::new(flooded, Mode::Discard, None);
+    let mut pump = Pump::new(LeanStream::from(flooded), Mode::Discard, None);
     let (mut scratch, mut tally) = (vec![0; MOST_UNSENT], Tally::default());
     let chunk = vec![b'x'; 256 * 1024];
     let mut arrived = 0;
@@ -118,7 +119,7 @@ async fn a_megabyte_after_the_sequence_does_not_cost_the_echo_before_it() {
 #[tokio::test]
 async fn a_client_that_never_reads_costs_at_most_sixty_four_kibibytes() {
     let (client, server) = connection().await;
-    let mut pump = Pump::new(server, Mode::Echo, None);
+    let mut pump = Pump::new(LeanStream::from(server), Mode::Echo, None);
     let (mut scratch, mut tally) = (vec![0; MOST_UNSENT], Tally::default());
     let chunk = vec![b'x'; 256 * 1024];
     let mut refusals = 0;
@@ -136,13 +137,13 @@ async fn a_client_that_never_reads_costs_at_most_sixty_four_kibibytes() {
     }
     assert!(pump.unsent() > 0, "the session waits for its peer");
     assert_eq!(tally.read - tally.written, pump.unsent() as u64);
-    assert!(crate::net::sys::unacknowledged(pump.stream()).expect("a queue") > 0);
+    assert!(crate::net::sys::unacknowledged(pump.stream().tcp()).expect("a queue") > 0);
 }
 
 #[tokio::test]
 async fn a_silent_session_that_is_finished_gives_its_client_a_fin() {
     let (mut client, server) = connection().await;
-    let mut pump = Pump::new(server, Mode::Echo, None);
+    let mut pump = Pump::new(LeanStream::from(server), Mode::Echo, None);
     let (mut scratch, mut tally) = (vec![0; 1024], Tally::default());
     assert_eq!(pump.phase(), Phase::Open);
     pump.finish(End::Idle);
@@ -167,5 +168,5 @@ async fn a_client_that_resets_ends_its_session_as_reset() {
 
 #[test]
 fn a_session_that_holds_nothing_unsent_is_its_state_alone() {
-    assert!(size_of::<Pump<TcpStream>>() <= 128, "{} bytes", size_of::<Pump<TcpStream>>());
+    assert!(size_of::<Pump<LeanStream>>() <= 128, "{} bytes", size_of::<Pump<LeanStream>>());
 }

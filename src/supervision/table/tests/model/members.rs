@@ -31,7 +31,7 @@ impl World {
         }
         let attached = self.threads.iter().filter(|thread| thread.attached);
         let workers: Vec<_> = attached.map(|thread| thread.address.worker).collect();
-        for given in self.table.share_out(&workers, self.now) {
+        for given in self.table.share_out(&workers, 2, self.now) {
             let token = *self.table.held(given.place).1.expect("its sockets");
             self.tell(given.lease.worker, Told::Serve(given, token));
         }
