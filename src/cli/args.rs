@@ -75,6 +75,17 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) force: bool,
 
+    /// Takes over what the running instance of this name serves: its sockets, with all who
+    /// wait in them. Nobody is refused; it keeps its sessions until they end. Where none
+    /// runs, just starts.
+    #[arg(long, conflicts_with = "once")]
+    pub(crate) take_over: bool,
+
+    /// How long sessions may go on once another instance has taken this one over; without
+    /// it until they end.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) handover_timeout: Option<Duration>,
+
     /// The control socket; without it DIR/NAME.sock, where DIR is the first of
     /// $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ipcow, /run/ipcow as root, /tmp/ipcow-UID.
     #[arg(long, value_name = "PATH|none")]

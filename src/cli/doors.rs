@@ -14,6 +14,7 @@ use nix::unistd::{Group, geteuid};
 
 use super::control_path::{Places, socket};
 use super::exit;
+use super::take_over::TakeOver;
 
 /// What was bound.
 #[derive(Debug, Default)]
@@ -52,7 +53,14 @@ impl DoorError {
 impl Doors {
     /// Binds what the configuration asks for, as the user that the process will be. A
     /// default path that cannot be had is done without; what was named must be had.
-    pub(super) fn open(config: &Config, name: &str) -> Result<Self, DoorError> {
+    ///
+    /// Where another instance is taken over, its sockets are these, as far as they are
+    /// meant.
+    pub(super) fn open(
+        config: &Config,
+        name: &str,
+        mut take_over: Option<&mut TakeOver>,
+    ) -> Result<Self, DoorError> {
         let mut doors = Self::default();
         let (uid, gid) = process::identity(&config.process)?;
         let group = config.control.group.as_deref().map(group).transpose()?;
@@ -61,16 +69,17 @@ impl Doors {
             ControlPath::Off => {}
             ControlPath::At(path) => {
                 let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-                let bound = Socket::bind(&path, access);
+                let bound = control(&path, access, take_over.as_deref_mut());
                 doors.socket = Some(bound.map_err(|error| bind("control.path", error))?);
             }
-            ControlPath::Auto => match by_default(name, access, group.is_some()) {
+            ControlPath::Auto => match by_default(name, access, group.is_some(), &mut take_over) {
                 Ok(bound) => doors.socket = Some(bound),
                 Err(why) => doors.missing = Some(why),
             },
         }
         if let Some(address) = config.admin.listen {
-            let bound = Admin::bind(address);
+            let theirs = take_over.and_then(|it| it.admin(address));
+            let bound = theirs.map_or_else(|| Admin::bind(address), Admin::adopt);
             doors.admin = Some(bound.map_err(|error| bind("admin.listen", error))?);
         }
         Ok(doors)
@@ -102,14 +111,34 @@ const fn bind(key: &'static str, error: BindError) -> DoorError {
     DoorError::Bind { key, error }
 }
 
-fn by_default(name: &str, access: Access, for_a_group: bool) -> Result<Socket, String> {
+/// The control socket at this path: that of the instance that is taken over, or a new one.
+fn control(
+    path: &Path,
+    access: Access,
+    take_over: Option<&mut TakeOver>,
+) -> Result<Socket, BindError> {
+    let Some(take_over) = take_over else { return Socket::bind(path, access) };
+    let Some(theirs) = take_over.control(path) else { return Socket::bind(path, access) };
+    Socket::adopt(path, theirs, access).or_else(|_removed| {
+        take_over.forget_control();
+        Socket::bind(path, access)
+    })
+}
+
+fn by_default(
+    name: &str,
+    access: Access,
+    for_a_group: bool,
+    take_over: &mut Option<&mut TakeOver>,
+) -> Result<Socket, String> {
     let places = Places::of_this_process();
     let folder = places.folder();
     let mode = if for_a_group { 0o710 } else { 0o700 };
     if !places.is_given(&folder) {
         prepare(&folder, mode, access).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
-    Socket::bind(&socket(&folder, name), access).map_err(|error| error.to_string())
+    let path = socket(&folder, name);
+    control(&path, access, take_over.as_deref_mut()).map_err(|error| error.to_string())
 }
 
 /// Makes the folder, or makes sure that nobody else could have put something into it.

@@ -24,6 +24,7 @@ mod run;
 mod screen;
 mod serve;
 mod service_manager;
+mod take_over;
 
 use std::io::{self, IsTerminal};
 

@@ -2,6 +2,7 @@
 //!
 //! Follows it from its first endpoint to its summary. Never plans, never loads.
 
+use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use ipcow::config;
 use ipcow::control::{Options, Reloader, Server};
 use ipcow::service::signals::Signals;
-use ipcow::service::{Event, Events, Occurrence, ServiceGone, ServiceHandle};
+use ipcow::service::{Event, Events, Occurrence, ServiceGone, ServiceHandle, Summary};
+use ipcow::spec::Selector;
 use ipcow::supervision::Ready;
 use tokio::sync::Notify;
 use tokio::time::{interval, sleep};
@@ -22,6 +24,7 @@ use super::json::Reachable;
 use super::progress::Display;
 use super::screen::{Asked, Screen};
 use super::serve::Start;
+use super::take_over::{TakeOver, TakeOverError};
 
 /// Most events that are printed in one piece as JSON.
 const BATCH: usize = 64;
@@ -41,6 +44,10 @@ enum Course {
     Ended,
     /// Too few endpoints listen.
     BelowCoverage(Box<Ready>),
+    /// Another instance serves now; sessions are left.
+    HandedOver,
+    /// The instance that was to be taken over goes on.
+    NotTakenOver(TakeOverError),
 }
 
 /// One run of `serve`, from the first endpoint on.
@@ -51,8 +58,10 @@ pub(super) struct Run<'a> {
     reloader: Arc<Reloader>,
     /// Told when a client ends the service.
     ended: Arc<Notify>,
-    server: Option<Server>,
-    reachable: Reachable,
+    /// Not open yet while another instance is being taken over.
+    doors: Cell<Option<Doors>>,
+    take_over: Cell<Option<TakeOver>>,
+    server: RefCell<Option<Server>>,
 }
 
 impl<'a> Run<'a> {
@@ -60,7 +69,7 @@ impl<'a> Run<'a> {
     pub(super) fn new(
         start: Start<'a>,
         handle: ServiceHandle,
-        doors: Doors,
+        (doors, take_over): (Doors, Option<TakeOver>),
         screen: &'a Screen,
     ) -> Self {
         let Start { args, inputs, loaded, .. } = start;
@@ -69,13 +78,31 @@ impl<'a> Run<'a> {
         let reloader =
             Reloader::new(Arc::clone(&handle), loaded.clone(), move || config::load(&again));
         let (reloader, ended) = (Arc::new(reloader), Arc::new(Notify::new()));
-        let server = open_server(args, &handle, doors, &reloader, &ended);
+        let waits = take_over.is_some();
+        let (doors, take_over) = (Cell::new(Some(doors)), Cell::new(take_over));
+        let server = RefCell::default();
+        let run = Self { args, screen, handle, reloader, ended, doors, take_over, server };
+        if !waits {
+            run.open_doors();
+        }
+        run
+    }
+
+    /// Serves the control API, where it is not served yet.
+    fn open_doors(&self) {
+        if let Some(doors) = self.doors.take() {
+            let server = open_server(self.args, &self.handle, doors, &self.reloader, &self.ended);
+            self.server.replace(server);
+        }
+    }
+
+    fn reachable(&self) -> Reachable {
+        let server = self.server.borrow();
         let path = server.as_ref().and_then(Server::path);
-        let reachable = Reachable {
+        Reachable {
             control: path.map(|path| path.display().to_string()),
             admin: server.as_ref().and_then(Server::admin).map(|it| it.to_string()),
-        };
-        Self { args, screen, handle, reloader, ended, server, reachable }
+        }
     }
 
     /// Serves until something asks for the end; returns the exit code.
@@ -126,10 +153,25 @@ impl<'a> Run<'a> {
         if self.args.once {
             return Ok(Course::Ended);
         }
-        self.screen.ready(&ready, &self.reachable);
+        if let Some(take_over) = self.take_over.take() {
+            if let Err(error) = take_over.commit(&self.handle).await {
+                return Ok(Course::NotTakenOver(error));
+            }
+            self.open_doors();
+            self.screen.manager.took_over();
+            if !ready.failures.is_empty() {
+                // What the other held under another address is free by now.
+                let _drains_already = self.handle.retry(&Selector::all()).await;
+            }
+        }
+        self.screen.ready(&ready, &self.reachable());
         self.screen.manager.ready(&self.handle.snapshot());
         loop {
             let first = tokio::select! {
+                // First: a service without sessions has ended, and its events with it, by
+                // the time that this is looked at.
+                biased;
+                () = self.handle.handed_over() => return Ok(Course::HandedOver),
                 next = events.next() => next.ok_or(ServiceGone)?,
                 () = &mut ending => return Ok(Course::Ended),
                 () = self.until_ended(signals) => return Ok(Course::Ended),
@@ -182,18 +224,28 @@ impl<'a> Run<'a> {
     /// Drains, unless a second signal stops at once, and says what was done.
     async fn finish(&self, course: Course, signals: &mut Signals) -> u8 {
         let (handle, screen) = (&self.handle, self.screen);
-        screen.manager.stopping();
-        let summary = match course {
-            Course::BelowCoverage(_) => handle.stop().await,
-            Course::Ended => {
-                tracing::info!("draining");
-                tokio::select! {
-                    summary = handle.shutdown() => summary,
-                    () = self.until_hurried(signals) => {
-                        screen.hurry();
-                        handle.stop().await
-                    }
-                }
+        if let Some(take_over) = self.take_over.take() {
+            take_over.give_up("it ends before it was ready");
+        }
+        let mut summary = None;
+        if let Course::HandedOver = course {
+            screen.manager.handed_over();
+            tracing::info!(
+                sessions = handle.snapshot().totals.active(),
+                "another instance serves now; this one ends with its last session"
+            );
+            tokio::select! {
+                over = handle.ended() => summary = Some(over),
+                () = self.until_hurried(signals) => {}
+            }
+        } else {
+            screen.manager.stopping();
+        }
+        let summary = match (summary, &course) {
+            (Some(summary), _) => summary,
+            (None, Course::BelowCoverage(_)) => handle.stop().await,
+            (None, Course::Ended | Course::HandedOver | Course::NotTakenOver(_)) => {
+                self.drain(signals).await
             }
         };
         let summary = match summary {
@@ -203,8 +255,21 @@ impl<'a> Run<'a> {
         screen.summary(&summary);
         match course {
             Course::BelowCoverage(ready) => screen.below_coverage(&ready),
-            Course::Ended if summary.totals.forced > 0 => exit::FORCED,
-            Course::Ended => exit::DONE,
+            Course::NotTakenOver(error) => screen.refuse(&error),
+            _ if summary.totals.forced > 0 => exit::FORCED,
+            Course::Ended | Course::HandedOver => exit::DONE,
+        }
+    }
+
+    /// Lets sessions end, unless a signal stops at once.
+    async fn drain(&self, signals: &mut Signals) -> Result<Summary, ServiceGone> {
+        tracing::info!("draining");
+        tokio::select! {
+            summary = self.handle.shutdown() => summary,
+            () = self.until_hurried(signals) => {
+                self.screen.hurry();
+                self.handle.stop().await
+            }
         }
     }
 
@@ -238,6 +303,7 @@ fn open_server(
     let ended = Arc::clone(ended);
     let mut options = Options::new(&args.name)
         .reloader(Arc::clone(reloader))
+        .hand_over(args.handover_timeout)
         .on_shutdown(move || ended.notify_one());
     options.socket = socket;
     options.admin = admin;

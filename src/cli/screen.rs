@@ -16,6 +16,7 @@ use super::args::ServeArgs;
 use super::json::Reachable;
 use super::outlet::Outlet;
 use super::service_manager::ServiceManager;
+use super::take_over::TakeOverError;
 use super::{exit, json, report};
 
 /// How long the end waits for a reader of stdout and stderr that stalls.
@@ -176,6 +177,12 @@ pub(super) trait ExitCode {
 impl ExitCode for StartError {
     fn exit_code(&self) -> u8 {
         exit::of_start_error(self)
+    }
+}
+
+impl ExitCode for TakeOverError {
+    fn exit_code(&self) -> u8 {
+        exit::FAILED
     }
 }
 

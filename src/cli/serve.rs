@@ -21,6 +21,7 @@ use super::logging::Logging;
 use super::run::{Early, Run};
 use super::screen::{Asked, Screen};
 use super::service_manager::ServiceManager;
+use super::take_over::TakeOver;
 use super::{exit, logging, report};
 
 /// How long planning may go on once a signal came; name servers can be slow.
@@ -41,8 +42,14 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
     if let Err(error) = Service::prepare_process() {
         return exit::cannot_serve(&error);
     }
+    // While it is still who it was started as, as the running instance may ask for.
+    let taken = args.take_over.then(|| TakeOver::begin(&loaded.config, &args.name)).transpose();
+    let mut take_over = match taken {
+        Ok(taken) => taken.flatten(),
+        Err(error) => return exit::fail(&error),
+    };
     // Before it gives up the rights that they may need.
-    let doors = match Doors::open(&loaded.config, &args.name) {
+    let doors = match Doors::open(&loaded.config, &args.name, take_over.as_mut()) {
         Ok(doors) => doors,
         Err(error) => {
             exit::fail(&error);
@@ -63,6 +70,11 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
     };
     let (sockets, unfit) = activation.into_parts();
     let builder = Service::builder().config(loaded.config.clone()).force(args.force);
+    // What is taken over comes first: it is told which of it is of use.
+    let builder = match &mut take_over {
+        Some(take_over) => take_over.hand_to(builder),
+        None => builder,
+    };
     let builder = builder.adopt(sockets);
     // Before the first thread, too. Where it fails, opening takes longer.
     let _kept_as_it_was = builder.make_room();
@@ -90,7 +102,7 @@ pub(crate) fn run(args: &ServeArgs, mut inputs: Inputs, color: bool) -> u8 {
     let code = match runtime {
         Ok(runtime) => {
             let start = Start { args, inputs: &inputs, loaded: &loaded, color };
-            runtime.block_on(plan_and_serve(start, builder, doors, &screen))
+            runtime.block_on(plan_and_serve(start, builder, (doors, take_over), &screen))
         }
         Err(error) => exit::fail(&error),
     };
@@ -113,7 +125,7 @@ pub(super) struct Start<'a> {
 async fn plan_and_serve(
     start: Start<'_>,
     builder: ServiceBuilder,
-    doors: Doors,
+    (doors, mut take_over): (Doors, Option<TakeOver>),
     screen: &Screen,
 ) -> u8 {
     // Before anything else: a signal that comes while it plans is not lost.
@@ -149,11 +161,14 @@ async fn plan_and_serve(
         tracing::warn!(kind, count = finding.count, fix = finding.fix, "{}", finding.message);
     }
     activation::log_adoption(&service);
+    if let Some(take_over) = &mut take_over {
+        take_over.planned(service.taken());
+    }
     let handle = match service.start() {
         Ok(handle) => handle,
         Err(error) => return screen.refuse(&error),
     };
-    Run::new(start, handle, doors, screen).serve(&mut signals, early).await
+    Run::new(start, handle, (doors, take_over), screen).serve(&mut signals, early).await
 }
 
 /// Waits for the plan, and with it what signals asked for meanwhile; `None` where the plan

@@ -41,6 +41,8 @@ pub(crate) struct ServiceManager {
     /// Within this time it wants a sign of life.
     watchdog: Option<Duration>,
     phase: Cell<Phase>,
+    /// Another instance speaks now.
+    silent: Cell<bool>,
     /// The last status line that was sent.
     said: RefCell<String>,
 }
@@ -63,7 +65,7 @@ impl ServiceManager {
 
     fn new(socket: Option<NotifySocket>, deaf: Option<String>, watchdog: Option<Duration>) -> Self {
         let (phase, said) = (Cell::new(Phase::Opening), RefCell::new(String::new()));
-        Self { socket, deaf, watchdog, phase, said }
+        Self { socket, deaf, watchdog, phase, silent: Cell::new(false), said }
     }
 
     /// Says in the log why the manager hears nothing, where it should.
@@ -71,6 +73,11 @@ impl ServiceManager {
         if let Some(why) = &self.deaf {
             tracing::warn!(why, "the service manager cannot be told what happens (NOTIFY_SOCKET)");
         }
+    }
+
+    /// This is the unit's main process from now on: it took another instance over.
+    pub(crate) fn took_over(&self) {
+        self.tell(&[NotifyState::MainPid(std::process::id())]);
     }
 
     /// The service is ready.
@@ -88,6 +95,11 @@ impl ServiceManager {
             // systemd takes the one without the other for a fault.
             Err(error) => tracing::warn!(%error, "the service manager cannot be told of a reload"),
         }
+    }
+
+    /// Another process is the unit's main one: whatever this one does is not the unit's.
+    pub(crate) fn handed_over(&self) {
+        self.silent.set(true);
     }
 
     /// The service ends.
@@ -153,7 +165,7 @@ impl ServiceManager {
     }
 
     fn tell(&self, state: &[NotifyState<'_>]) {
-        if let Some(socket) = &self.socket {
+        if let Some(socket) = self.socket.as_ref().filter(|_| !self.silent.get()) {
             let lines: Vec<String> = state.iter().map(ToString::to_string).collect();
             socket.send(lines.join("\n"));
         }

@@ -40,6 +40,17 @@ impl Admin {
         Ok(Self { listener, address })
     }
 
+    /// Goes on with the listener of another instance.
+    ///
+    /// # Errors
+    /// [`BindError::Io`]: it is none.
+    pub fn adopt(listener: TcpListener) -> Result<Self, BindError> {
+        let failed = |source| BindError::Io { place: "the admin address".to_owned(), source };
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
     /// The address, with the port that it got.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {

@@ -4,7 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -15,6 +17,7 @@ use super::reload::Reloader;
 use super::routes::{self, Context};
 use super::socket::{Access, Socket};
 use super::story::Story;
+use crate::handover::{Giver, Own};
 use crate::service::ServiceHandle;
 
 /// What a client's order to end is told to.
@@ -31,6 +34,7 @@ pub struct Options {
     pub admin: Option<Admin>,
     /// Reads the configuration again; without it a client's order to reload is refused.
     pub reloader: Option<Arc<Reloader>>,
+    hand_over: Option<Option<Duration>>,
     on_shutdown: Option<OnShutdown>,
 }
 
@@ -39,7 +43,14 @@ impl Options {
     #[must_use]
     pub fn new(instance: impl Into<String>) -> Self {
         let instance = instance.into();
-        Self { instance, socket: None, admin: None, reloader: None, on_shutdown: None }
+        Self {
+            instance,
+            socket: None,
+            admin: None,
+            reloader: None,
+            hand_over: None,
+            on_shutdown: None,
+        }
     }
 
     /// Serves the whole API on a Unix socket.
@@ -60,6 +71,14 @@ impl Options {
     #[must_use]
     pub fn reloader(mut self, reloader: Arc<Reloader>) -> Self {
         self.reloader = Some(reloader);
+        self
+    }
+
+    /// Lets another instance take the service over, with both sockets of this API;
+    /// sessions then have `timeout` (`None` = until they end).
+    #[must_use]
+    pub const fn hand_over(mut self, timeout: Option<Duration>) -> Self {
+        self.hand_over = Some(timeout);
         self
     }
 
@@ -86,7 +105,9 @@ impl std::fmt::Debug for Options {
 pub struct Server {
     socket: Option<Socket>,
     admin: Option<SocketAddr>,
-    stop: watch::Sender<bool>,
+    stop: Arc<watch::Sender<bool>>,
+    /// Another instance has the control socket now.
+    left: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -96,7 +117,16 @@ impl Server {
     /// # Errors
     /// When the system gives no thread or no descriptor.
     pub fn start(handle: Arc<ServiceHandle>, options: Options) -> io::Result<Self> {
-        let Options { instance, socket, admin, reloader, on_shutdown } = options;
+        let Options { instance, mut socket, admin, reloader, hand_over, on_shutdown } = options;
+        let (stop, stopped) = watch::channel(false);
+        let (stop, left) = (Arc::new(stop), Arc::default());
+        let giver = match hand_over {
+            Some(timeout) => {
+                let doors = (socket.as_ref(), admin.as_ref());
+                Some(giver(&handle, &instance, timeout, doors, (&stop, &left))?)
+            }
+            None => None,
+        };
         let control = match &socket {
             Some(socket) => Some((socket.listener()?, socket.access())),
             None => None,
@@ -114,9 +144,9 @@ impl Server {
             instance,
             control: socket.as_ref().map(|socket| socket.path().display().to_string()),
             admin: address.map(|address| address.to_string()),
+            giver,
             on_shutdown,
         });
-        let (stop, stopped) = watch::channel(false);
         // Made here, so that a shortage is an error and not a thread that ends.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread =
@@ -132,7 +162,10 @@ impl Server {
                     }
                 });
             })?;
-        Ok(Self { socket, admin: address, stop, thread: Some(thread) })
+        if let Some(socket) = &mut socket {
+            socket.claim();
+        }
+        Ok(Self { socket, admin: address, stop, left, thread: Some(thread) })
     }
 
     /// The path of the control socket.
@@ -164,6 +197,28 @@ async fn serve_control(
     Ok(())
 }
 
+/// Hands the service over, and these sockets with it.
+fn giver(
+    handle: &Arc<ServiceHandle>,
+    instance: &str,
+    timeout: Option<Duration>,
+    (socket, admin): (Option<&Socket>, Option<&Admin>),
+    (stop, left): (&Arc<watch::Sender<bool>>, &Arc<AtomicBool>),
+) -> io::Result<Arc<Giver>> {
+    let mut giver = Giver::new(Arc::clone(handle), instance, timeout);
+    if let Some(socket) = socket {
+        giver = giver.control(socket.path().into(), socket.listener()?.into());
+    }
+    if let Some(admin) = admin {
+        giver = giver.admin(admin.listener()?.into());
+    }
+    let (stop, left) = (Arc::clone(stop), Arc::clone(left));
+    Ok(Arc::new(giver.on_given(move |own| {
+        left.store(own.contains(&Own::Control), Ordering::Release);
+        stop.send_replace(true);
+    })))
+}
+
 async fn serve_admin(
     listener: Option<std::net::TcpListener>,
     context: &Arc<Context>,
@@ -179,6 +234,9 @@ impl Drop for Server {
         self.stop.send_replace(true);
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
+        }
+        if let Some(socket) = self.socket.take().filter(|_| self.left.load(Ordering::Acquire)) {
+            socket.leave();
         }
     }
 }

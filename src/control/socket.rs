@@ -20,6 +20,9 @@ pub(super) const BACKLOG: i32 = 128;
 /// How long another instance may take to bind in the same folder.
 const TURN: Duration = Duration::from_secs(1);
 
+/// The identity of no file.
+const NOBODYS: (u64, u64) = (0, 0);
+
 /// Who may use a control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -121,6 +124,32 @@ impl Socket {
         Ok(bound)
     }
 
+    /// Goes on with the socket of another instance, which `listener` is of: the file at
+    /// `path` stays where it is, and is this one's to remove once it is served here.
+    ///
+    /// # Errors
+    /// [`BindError`] where no socket is there any more, or the kernel refuses to give it
+    /// to whom `access` names.
+    pub fn adopt(path: &Path, listener: UnixListener, access: Access) -> Result<Self, BindError> {
+        let failed = |source| BindError::Io { place: path.display().to_string(), source };
+        let found = fs::symlink_metadata(path).map_err(failed)?;
+        if !found.file_type().is_socket() {
+            return Err(BindError::NotASocket { path: path.into() });
+        }
+        listener.set_nonblocking(true).map_err(failed)?;
+        lchown(path, access.uid, access.gid).map_err(failed)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(access.mode)).map_err(failed)?;
+        Ok(Self { listener: Some(listener), path: path.into(), identity: NOBODYS, access })
+    }
+
+    /// It is served here: the file is this one's to remove from now on.
+    pub(super) fn claim(&mut self) {
+        let found = fs::symlink_metadata(&self.path).ok().filter(|_| self.identity == NOBODYS);
+        if let Some(found) = found {
+            self.identity = identity(&found);
+        }
+    }
+
     /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -135,7 +164,7 @@ impl Socket {
 
     /// Leaves the file where it is: another process serves it now.
     pub fn leave(mut self) {
-        self.identity = (0, 0);
+        self.identity = NOBODYS;
     }
 
     pub(super) const fn access(&self) -> Access {

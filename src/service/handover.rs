@@ -129,8 +129,9 @@ impl Offer {
         let (taken, served): (HashSet<RawFd>, HashSet<Place>) = taken.unzip();
         self.given = true;
         let retirement = Retirement { taken: Arc::new(taken), served: Arc::new(served) };
-        let _ended_already = self.commands.send(Command::Retire(retirement, timeout));
+        // Whoever waits for the end shall know why before it comes.
         self.handed_over.send_replace(true);
+        let _ended_already = self.commands.send(Command::Retire(retirement, timeout));
     }
 }
 

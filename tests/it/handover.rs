@@ -1,15 +1,15 @@
 //! A new instance takes over what a running one serves, and no client notices.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::io::{Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipcow::handover::{ConversationError, Giver, Taker};
 use ipcow::service::{Service, ServiceBuilder, ServiceHandle};
 
-use crate::common::{Block, DEADLINE, connect, echo_tcp, eventually_async, read_to_fin, refused};
+use crate::common::{
+    Block, DEADLINE, Dialling, connect, echo_tcp, eventually_async, read_to_fin, refused,
+};
 
 /// Long enough for a service to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,80 +53,6 @@ async fn begin(
     handle
 }
 
-/// Clients that dial until they are told to stop, and count what went wrong.
-struct Dialling {
-    stop: Arc<AtomicBool>,
-    connected: Arc<AtomicU64>,
-    answered: Arc<AtomicU64>,
-    threads: Vec<std::thread::JoinHandle<Vec<String>>>,
-}
-
-impl Dialling {
-    /// Two clients: one connects, echoes and closes; the other asks by UDP.
-    fn start(tcp: Vec<SocketAddr>, udp: Vec<SocketAddr>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (connected, answered) = (Arc::default(), Arc::default());
-        let threads = vec![
-            dial(tcp, &stop, &connected, |to| {
-                let mut stream = TcpStream::connect(to)?;
-                stream.set_read_timeout(Some(DEADLINE))?;
-                stream.write_all(b"hello")?;
-                let mut back = [0; 5];
-                stream.read_exact(&mut back)?;
-                stream.shutdown(std::net::Shutdown::Write)?;
-                match stream.read(&mut back)? {
-                    0 => Ok(()),
-                    _ => Err(ErrorKind::InvalidData.into()),
-                }
-            }),
-            dial(udp, &stop, &answered, |to| {
-                let socket = UdpSocket::bind("127.0.0.1:0")?;
-                socket.connect(to)?;
-                socket.set_read_timeout(Some(DEADLINE))?;
-                socket.send(b"hello")?;
-                socket.recv(&mut [0; 16]).map(drop)
-            }),
-        ];
-        Self { stop, connected, answered, threads }
-    }
-
-    /// Waits until so many more were served.
-    async fn served(&self, more: u64) {
-        let count =
-            || self.connected.load(Ordering::Relaxed).min(self.answered.load(Ordering::Relaxed));
-        let enough = count() + more;
-        assert!(eventually_async(DEADLINE, || async { count() >= enough }).await);
-    }
-
-    /// Stops, and gives how many connections and datagrams were served.
-    fn stop(self) -> (u64, u64) {
-        self.stop.store(true, Ordering::Relaxed);
-        let failed: Vec<_> =
-            self.threads.into_iter().flat_map(|it| it.join().expect("no panic")).collect();
-        assert!(failed.is_empty(), "{} clients failed: {:?}", failed.len(), failed.first());
-        (self.connected.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed))
-    }
-}
-
-fn dial(
-    to: Vec<SocketAddr>,
-    stop: &Arc<AtomicBool>,
-    served: &Arc<AtomicU64>,
-    once: impl Fn(SocketAddr) -> std::io::Result<()> + Send + 'static,
-) -> std::thread::JoinHandle<Vec<String>> {
-    let (stop, served) = (Arc::clone(stop), Arc::clone(served));
-    std::thread::spawn(move || {
-        let mut failed = Vec::new();
-        for to in to.iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed)) {
-            match once(*to) {
-                Ok(()) => drop(served.fetch_add(1, Ordering::Relaxed)),
-                Err(error) => failed.push(format!("{to}: {error}")),
-            }
-        }
-        failed
-    })
-}
-
 #[tokio::test]
 async fn a_session_and_a_dialling_client_live_through_three_take_overs() {
     let block = Block::new();
@@ -140,12 +66,12 @@ async fn a_session_and_a_dialling_client_live_through_three_take_overs() {
     let mut old = Vec::new();
     for round in 0..3_u8 {
         echo_tcp(&mut session, &[round; 1000]);
-        clients.served(50).await;
+        clients.served(50);
         let giver = Arc::new(Giver::new(Arc::clone(&present), "lab", None));
         let next = take_over(&giver, &specs).await;
         present.handed_over().await;
         old.push(std::mem::replace(&mut present, next));
-        clients.served(50).await;
+        clients.served(50);
         echo_tcp(&mut session, &[round; 1000]);
         let ready = present.wait_ready().await.expect("it lives");
         assert_eq!(ready.bound, chosen, "the kernel's numbers stay");
@@ -190,14 +116,14 @@ async fn endpoints_with_a_socket_for_each_worker_take_all_of_them_along() {
     first.wait_ready().await.expect("it lives");
     let addresses: Vec<_> = (8000..8004).map(|port| block.at(port)).collect();
     let clients = Dialling::start(addresses.clone(), addresses);
-    clients.served(50).await;
+    clients.served(50);
     let mut all = vec![first];
     // The same, then one socket an endpoint is wanted, then several again.
     for reuse in [true, false, true] {
         let present = all.last().expect("there is one");
         let giver = Arc::new(Giver::new(Arc::clone(present), "lab", None));
         all.push(configured(&giver, &toml(reuse)).await);
-        clients.served(100).await;
+        clients.served(100);
     }
     let (connected, answered) = clients.stop();
     let last = all.pop().expect("there is one").shutdown().await.expect("no panic");
@@ -268,7 +194,7 @@ async fn a_taker_that_gives_up_or_dies_leaves_the_giver_as_it_was() {
         assert!(giver.invite().is_err(), "two at once");
         let taker = move || Taker::receive(&name, PATIENCE).expect("an offer");
         let mut taker = tokio::task::spawn_blocking(taker).await.expect("no panic");
-        clients.served(20).await;
+        clients.served(20);
         match round {
             0 => drop(taker),
             1 => taker.give_up("a test"),
@@ -282,7 +208,7 @@ async fn a_taker_that_gives_up_or_dies_leaves_the_giver_as_it_was() {
                 second = taker.hand_to(second);
                 let second = second.build().expect("a plan").start().expect("it starts");
                 second.wait_ready().await.expect("it lives");
-                clients.served(20).await;
+                clients.served(20);
                 let totals = second.stop().await.expect("no panic").totals;
                 assert_eq!((totals.accepted, totals.received), (0, 0), "behind its gate");
                 drop(taker);
@@ -290,7 +216,7 @@ async fn a_taker_that_gives_up_or_dies_leaves_the_giver_as_it_was() {
         }
         let over = || async { first.offer().await.is_ok() };
         assert!(eventually_async(DEADLINE, over).await, "it is not locked");
-        clients.served(20).await;
+        clients.served(20);
     }
     let (connected, answered) = clients.stop();
     let totals = first.shutdown().await.expect("no panic").totals;

@@ -60,6 +60,7 @@ mod stampede;
 mod startup;
 mod supervision;
 mod suspending;
+mod take_over;
 mod tcp_faults;
 mod tcp_sessions;
 mod threads;

@@ -11,6 +11,7 @@ mod diff;
 mod errors;
 mod events;
 mod failure;
+mod invitation;
 mod list;
 mod mark;
 mod orders;
@@ -34,6 +35,7 @@ use super::exit;
 use failure::Failure;
 use stdout::Stdout;
 
+pub(crate) use invitation::{Invitation, invitation};
 pub(crate) use running::RunningArgs;
 
 /// What may be asked of a running service.

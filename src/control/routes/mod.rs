@@ -5,6 +5,7 @@
 
 mod about;
 mod events;
+mod handover;
 mod health;
 mod lists;
 mod orders;
@@ -27,6 +28,7 @@ use super::order::OrderKind;
 use super::refusal::Refusal;
 use super::reload::Reloader;
 use super::story::Story;
+use crate::handover::Giver;
 use crate::service::ServiceHandle;
 
 /// What every route can ask.
@@ -40,6 +42,8 @@ pub(super) struct Context {
     pub(super) control: Option<String>,
     /// The admin address.
     pub(super) admin: Option<String>,
+    /// Hands the service over to another instance.
+    pub(super) giver: Option<Arc<Giver>>,
     /// Told when a client orders the service to end.
     pub(super) on_shutdown: Option<Box<dyn Fn() + Send + Sync>>,
 }
@@ -73,6 +77,7 @@ fn table() -> Vec<At> {
         at("/api/v1/retry").on(Method::POST, order(OrderKind::Retry)),
         at("/api/v1/reload").on(Method::POST, order(OrderKind::Reload)),
         at("/api/v1/mark").on(Method::POST, order(OrderKind::Mark)),
+        at("/api/v1/handover").on(Method::POST, handover::invite),
         at("/api/v1/shutdown").on(Method::POST, order(OrderKind::Shutdown)),
     ]
 }

@@ -7,6 +7,7 @@
 mod alone;
 mod client;
 mod command;
+mod dialling;
 mod events;
 mod http;
 mod lab;
@@ -23,6 +24,7 @@ pub(crate) use client::{
     udp_client,
 };
 pub(crate) use command::{Ipcow, binary};
+pub(crate) use dialling::Dialling;
 pub(crate) use events::{Ready, counts};
 pub(crate) use http::{Answer, Api};
 pub(crate) use lab::Lab;
