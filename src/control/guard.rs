@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use crate::supervision::LineBudget;
 
 /// Requests a second at the admin address, of all clients together.
-const REQUESTS: u32 = 200;
+const REQUESTS: u32 = 2_000;
 
 /// What the admin address asks of a request.
 pub(super) struct Guard {
