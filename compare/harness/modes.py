@@ -33,7 +33,7 @@ def per_second(figures):
 
 def block_of(name, **kind):
     """A block of its own for each server, so that none meets another's TIME_WAIT."""
-    return Block(f"127.44.{10 + sorted([*TCP_SERVERS, 'udp_c', 'uring']).index(name)}.1", **kind)
+    return Block(f"127.44.{10 + sorted([*TCP_SERVERS, 'udp_c', 'uring', 'ipcow_log']).index(name)}.1", **kind)
 
 
 def streams(count, size, depth, servers=None):
@@ -84,6 +84,19 @@ def hot():
                     for thread, spent in server.thread_seconds().items()]
         rows["hot"][name], rows["hot_cpu"][name] = per_second(figures), micros(figures)
         rows["hot_busiest"][name] = max(used) / sum(used)
+    return rows
+
+
+def access():
+    """The access log's price. The file begins anew with each server."""
+    rows = {"access": {}, "access_cpu": {}}
+    for name in ["ipcow", "ipcow_log"]:
+        (OUT / "access.log").unlink(missing_ok=True)
+        block = block_of(name, ports=10)
+        with Server(name, block) as server:
+            figures = load("rate", server, block, 32, 64, 1, SECONDS)
+        rows["access"][name], rows["access_cpu"][name] = per_second(figures), micros(figures)
+    (OUT / "access.log").unlink(missing_ok=True)
     return rows
 
 
@@ -225,7 +238,7 @@ def scrape():
 
 
 MODES = {
-    "tcp-100": tcp_100, "tcp-1000": tcp_1000, "bulk": bulk, "hot": hot, "rate": rate,
+    "tcp-100": tcp_100, "tcp-1000": tcp_1000, "bulk": bulk, "hot": hot, "rate": rate, "access": access,
     "idle": idle, "listeners": listeners, "udp": udp, "start": start, "many": many,
     "lone": lone, "plan": plan, "scrape": scrape,
 }

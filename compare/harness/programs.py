@@ -78,6 +78,11 @@ class Block:
         return f"{protocol}://{self.address}-{last}:{self.port}-{self.port + self.ports - 1}"
 
 
+def ipcow_log(block, threads, protocol):
+    return [*SERVERS["ipcow"][0](block, threads, protocol), "--set",
+            f"access_log.path={OUT / 'access.log'}"]
+
+
 # How each server is started on a block, and what a reader has to know of it.
 SERVERS = {
     "ipcow": (
@@ -87,6 +92,10 @@ SERVERS = {
         "the built-in configuration: termination `!!quit!!` searched for, idle, write and "
         "keepalive time-outs on, max_sessions and backlog auto, UDP source ports refused, "
         "UDP rates on (loopback is exempt)"),
+    "ipcow_log": (
+        ipcow_log,
+        "the same with `access_log.path`: a line for each session into a file, written by a "
+        "thread on the server's core; only in the mode `access`"),
     "epoll": (
         lambda block, threads, protocol: [str(OUT / "bin" / "epoll_echo"), *block.words()],
         "C, one thread, level-triggered epoll, one 64 KiB buffer, backlog 4096, no time-outs"),
@@ -123,7 +132,7 @@ class Server:
         if b'"ready"' not in line and line != b"ready\n":
             self.stop()
             raise RuntimeError(f"{name} is not ready: {line!r}")
-        if name == "ipcow" and json.loads(line)["state"] != "ready":
+        if name.startswith("ipcow") and json.loads(line)["state"] != "ready":
             self.stop()
             raise RuntimeError(f"not every endpoint listens: {line[:500]!r}")
         self.pid = self.process.pid

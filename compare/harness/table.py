@@ -21,6 +21,8 @@ ROWS = [
     ("uring_bulk", "CPU µs a 16 KiB echo, 4 in flight × 10, beside io_uring", 2),
     ("connections", "connect–echo–close a second, 32 at a time, one core", 0),
     ("connections_cpu", "the same, CPU µs a connection", 1),
+    ("access", "connect–echo–close a second, without and with the access log", 0),
+    ("access_cpu", "the same, CPU µs a connection", 1),
     ("udp", "64-byte UDP echoes a second, 16 sockets × 16 in flight, one core", 0),
     ("udp_cpu", "the same, CPU µs an echo", 2),
     ("idle", "bytes an idle TCP session, of 9,000", 0),
@@ -36,7 +38,7 @@ ROWS = [
     ("scrape_ms", "ms to scrape `/metrics` of 100,000 endpoints, on one connection", 2),
     ("scrape_kib", "KiB that it takes, the same", 1),
 ]
-ORDER = ["ipcow", "epoll", "uring", "udp_c", "tokio", "actix", "nginx", "haproxy"]
+ORDER = ["ipcow", "ipcow_log", "epoll", "uring", "udp_c", "tokio", "actix", "nginx", "haproxy"]
 
 
 class Figures:
@@ -77,6 +79,11 @@ class Figures:
     def plain(self, row):
         return self.median(row, "ipcow") if self.has(row, "ipcow") else None
 
+    def logged(self):
+        if not self.has("access", "ipcow", "ipcow_log"):
+            return None
+        return self.median("access", "ipcow_log") / self.plain("access")
+
     def flooded(self):
         if not self.has("lone_flooded", "ipcow"):
             return None
@@ -103,6 +110,7 @@ TARGETS = [
      ratio("bulk_cpu", ["epoll", "tokio", "actix"], min), "<=", 1 / 0.95),
     ("connect–echo–close a second ÷ tokio", ratio("connections", "tokio"), ">=", 0.95),
     ("the same, CPU a connection ÷ tokio", ratio("connections_cpu", "tokio"), "<=", 1 / 0.95),
+    ("connect–echo–close a second with the access log ÷ without", Figures.logged, ">=", 0.95),
     ("UDP echoes a second ÷ tokio `recv_from`", ratio("udp", "tokio"), ">=", 1.2),
     ("the same, CPU an echo ÷ tokio", ratio("udp_cpu", "tokio"), "<=", 1 / 1.2),
     ("CPU a UDP echo ÷ C `recvmmsg`", ratio("udp_cpu", "udp_c"), "<=", 1.10),
