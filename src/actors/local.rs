@@ -13,6 +13,7 @@ mod poison;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -32,6 +33,7 @@ use super::udp_listener::UdpListener;
 use crate::net::accept::shortage::Shortage;
 use crate::net::bind::Bound;
 use crate::net::datagram::DatagramPool;
+use crate::net::reactor::Reactor;
 use crate::supervision::{Fault, Place, Stamp, WorkerId};
 pub(crate) use gate::Gate;
 
@@ -107,6 +109,8 @@ pub(crate) struct WorkerLocal {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     /// Made for the first datagram.
     datagrams: OnceCell<RefCell<DatagramPool>>,
+    /// Polls the sessions that echo.
+    reactor: OnceCell<Rc<Reactor>>,
     /// UDP flows, where they are recorded; made for the first datagram.
     pub(super) flows: RefCell<Option<Flows>>,
     now: Cell<Instant>,
@@ -149,6 +153,7 @@ impl WorkerLocal {
                 share,
                 scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
                 datagrams: OnceCell::new(),
+                reactor: OnceCell::new(),
                 flows: RefCell::default(),
                 now: Cell::new(Instant::now()),
                 ran: Cell::default(),
@@ -166,6 +171,8 @@ impl WorkerLocal {
                 gone: Notify::new(),
             });
             HERE.set(Some(Rc::clone(&local)));
+            // Where there is no descriptor for it now, the first session tries again.
+            let _later = local.reactor();
             actix::spawn(Rc::clone(&local).tick());
             actix::spawn(Rc::clone(&local).take_sessions());
             local
@@ -197,6 +204,21 @@ impl WorkerLocal {
             pool.tap.keeps = self.share.records.as_ref().map(|records| records.capture());
             RefCell::new(pool)
         })
+    }
+
+    /// What polls the sessions that echo.
+    ///
+    /// # Errors
+    /// As [`Reactor::new`], until there is one.
+    pub(crate) fn reactor(&self) -> io::Result<&Rc<Reactor>> {
+        if let Some(reactor) = self.reactor.get() {
+            return Ok(reactor);
+        }
+        let made = Rc::new(Reactor::new()?);
+        Ok(self.reactor.get_or_init(|| {
+            actix::spawn(Rc::clone(&made).run());
+            made
+        }))
     }
 
     /// Lets the first of those who wait for room try after this time.

@@ -33,9 +33,10 @@ use tokio::net::TcpStream;
 use super::admission::Seat;
 use super::local::WorkerLocal;
 use super::protocol::{CutSession, EndSession, GroupRuntime, SessionFailed};
-use super::watch::{Ended, start_watched_within};
+use super::watch::{Ended, watched_within};
 use crate::net::echo::{End, Pump};
 use crate::net::lean_stream::LeanStream;
+use crate::net::reactor::Registration;
 use crate::net::sys;
 use crate::spec::Endpoint;
 use crate::supervision::{AccessReason, EndReason, Expired, Fault, FaultKind, Meter, Place};
@@ -89,8 +90,14 @@ pub(crate) fn begin(
     accepted: Accepted,
 ) {
     let Accepted { stream, peer, seat } = accepted;
-    let stream = match TcpStream::from_std(stream) {
-        Ok(stream) => stream,
+    let connected = match &group.sessions {
+        None => local.reactor().and_then(|reactor| reactor.register(stream)).map(Connected::Lean),
+        Some(sessions) => {
+            TcpStream::from_std(stream).map(|stream| Connected::Own(stream, sessions))
+        }
+    };
+    let connected = match connected {
+        Ok(connected) => connected,
         Err(error) => return refuse(local, &served, group, peer, &error),
     };
     // It is known before it runs: a drain that begins now finds it.
@@ -99,33 +106,55 @@ pub(crate) fn begin(
         .share
         .records
         .as_ref()
-        .map(|records| records.begin(&endpoint, group, || stream.local_addr(), local.now()));
+        .map(|records| records.begin(&endpoint, group, || connected.local_addr(), local.now()));
     local.enter_session(place, peer, |key| {
         let shared = Rc::new(Shared::new((endpoint, peer), local.now(), meter, recording));
         let books = Books::open(Rc::clone(local), key, Rc::clone(&shared), seat);
-        let mailbox = match &group.sessions {
-            None => {
-                let stream = LeanStream::from(stream);
+        let mailbox = match connected {
+            Connected::Lean((stream, registration)) => {
                 let pump = Pump::new(stream, group.settings.mode, group.terminator.clone());
-                Mailbox::Echo(start(pump, books))
+                let (addr, task) = make(pump, books);
+                registration.begin(task);
+                Mailbox::Echo(addr, registration)
             }
-            Some(sessions) => {
+            Connected::Own(stream, sessions) => {
                 let about =
                     About { id: sessions.next_id(), endpoint, peer, group: Arc::clone(group) };
                 let to = (Rc::clone(local), Rc::clone(&shared));
                 let connection = Rc::new(Connection::new(stream, to, about));
                 let own = Own::new(sessions.handler(), Rc::clone(&connection));
-                Mailbox::Own(Box::new((start(own, books), connection)))
+                let (addr, task) = make(own, books);
+                actix::spawn(task);
+                Mailbox::Own(Box::new((addr, connection)))
             }
         };
         SessionHandle { mailbox, shared }
     });
 }
 
-fn start<B: Body>(body: B, books: Books) -> Addr<Session<B>> {
+/// A connection that somebody tells when it is ready.
+enum Connected<'a> {
+    Lean((LeanStream, Registration)),
+    Own(TcpStream, &'a OwnSessions),
+}
+
+impl Connected<'_> {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Lean((stream, _)) => stream.tcp().local_addr(),
+            Self::Own(stream, _) => stream.local_addr(),
+        }
+    }
+}
+
+/// A session's actor, and the task that polls it.
+fn make<B: Body>(
+    body: B,
+    books: Books,
+) -> (Addr<Session<B>>, impl Future<Output = ()> + Unpin + 'static) {
     let (local, shared) = (Rc::clone(&books.local), Rc::clone(&books.shared));
     let wrap = |mailbox| Moving { body, mailbox, books };
-    start_watched_within(Session { shared, body: PhantomData }, wrap, move |ended| {
+    watched_within(Session { shared, body: PhantomData }, wrap, move |ended| {
         if let Ended::Panicked(message) = ended {
             // The books are closed next, when the session is dropped.
             local.session_panic.replace(Some(message));
@@ -229,7 +258,7 @@ impl<B: Body> Moving<B> {
             Expired::Write if !self.body.is_stalled(task) => return None,
             Expired::Write => {
                 // Or the kernel would hold megabytes for a peer that never reads.
-                let _gone = self.body.ask(sys::reset_on_close);
+                let _gone = self.body.ask(|socket| sys::reset_on_close(&socket));
                 return Some(End::WriteTimeout);
             }
             Expired::Linger => return Some(self.body.lingered()),
@@ -237,7 +266,7 @@ impl<B: Body> Moving<B> {
             Expired::Lifetime => End::Lifetime,
             Expired::Quiet => {
                 // What the peer has not acknowledged is still in flight.
-                let unacknowledged = self.body.ask(sys::unacknowledged);
+                let unacknowledged = self.body.ask(|socket| sys::unacknowledged(&socket));
                 if self.body.is_busy() || matches!(unacknowledged, Some(Ok(1..))) {
                     return None;
                 }
@@ -250,7 +279,7 @@ impl<B: Body> Moving<B> {
     /// Cuts it off: its books say so, and not how it ended.
     fn cut(&mut self, cut: CutSession) {
         if cut == CutSession::Reset {
-            let _gone = self.body.ask(sys::reset_on_close);
+            let _gone = self.body.ask(|socket| sys::reset_on_close(&socket));
         }
         self.books.cut = true;
     }

@@ -31,24 +31,26 @@ pub(crate) fn start_watched<A>(actor: A, tell: impl FnOnce(Ended) + Unpin + 'sta
 where
     A: Actor<Context = Context<A>>,
 {
-    start_watched_within(actor, |context| context, tell)
+    let (addr, task) = watched_within(actor, |context| context, tell);
+    actix::spawn(task);
+    addr
 }
 
-/// Starts an actor as [`start_watched`] does, within a task that polls it, and
-/// that has other work too: `wrap` makes the task from the actor's context.
-pub(crate) fn start_watched_within<A, F>(
+/// An actor as [`start_watched`] starts it, in a task that polls it and has other work
+/// too: `wrap` makes that from the actor's context. Whoever asks sees to it that the
+/// task is polled.
+pub(crate) fn watched_within<A, F>(
     actor: A,
     wrap: impl FnOnce(ContextFut<A, Context<A>>) -> F,
     tell: impl FnOnce(Ended) + Unpin + 'static,
-) -> Addr<A>
+) -> (Addr<A>, impl Future<Output = ()> + Unpin + 'static)
 where
     A: Actor<Context = Context<A>>,
     F: Future<Output = ()> + Unpin + 'static,
 {
     let ctx = Context::new();
     let addr = ctx.address();
-    actix::spawn(Watched::new(wrap(ctx.into_future(actor)), tell));
-    addr
+    (addr, Watched::new(wrap(ctx.into_future(actor)), tell))
 }
 
 /// Starts the actor that `make` makes on another thread, and returns its

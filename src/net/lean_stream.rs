@@ -1,103 +1,126 @@
-//! A TCP connection whose reads and writes cost one look at its readiness.
+//! A TCP connection that reads and writes when its thread's [`Reactor`] says that it
+//! can, and costs nothing else.
 //!
-//! tokio's own ask for readiness, and for the task's budget, before each call, and
-//! a session that answers a message asks three times. This one calls first, and
-//! asks when there was nothing to be done. Its user bounds the turn (`echo`).
+//! It wakes nobody: whoever polls it is polled again by the reactor, for each of its
+//! events. Its user bounds the turn (`echo`).
+//!
+//! [`Reactor`]: super::reactor::Reactor
 
+use std::cell::Cell;
 use std::io::{self, Read as _};
+use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use nix::libc::MSG_NOSIGNAL;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::sys::poller::Told;
+
+/// What was told of a connection and is not used up.
+#[derive(Debug, Default)]
+pub(super) struct Readiness {
+    readable: Cell<bool>,
+    writable: Cell<bool>,
+    /// Reads never wait again, so that a short one does not mean that they do.
+    ended: Cell<bool>,
+}
+
+impl Readiness {
+    pub(super) fn hear(&self, told: Told) {
+        self.readable.set(self.readable.get() || told.readable);
+        self.writable.set(self.writable.get() || told.writable);
+        self.ended.set(self.ended.get() || told.ended);
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct LeanStream {
     tcp: TcpStream,
-    /// The last read took all that was there: the next waits before it calls.
-    emptied: bool,
-}
-
-impl From<TcpStream> for LeanStream {
-    fn from(tcp: TcpStream) -> Self {
-        Self { tcp, emptied: false }
-    }
+    ready: Rc<Readiness>,
 }
 
 impl LeanStream {
-    /// The connection, to ask the kernel about it.
-    pub(crate) fn tcp(&self) -> &TcpStream {
-        &self.tcp
+    /// `tcp` does not block, and `ready` hears what epoll(7) tells of it.
+    pub(super) const fn new(tcp: TcpStream, ready: Rc<Readiness>) -> Self {
+        Self { tcp, ready }
     }
 
-    /// Has `call` move at most `room` bytes, waiting until it can.
-    ///
-    /// One that moved fewer emptied or filled the kernel's buffer: as after EAGAIN
-    /// the next has to wait for an event of epoll(7), which forgets none.
-    fn poll_call(
-        &self,
-        (interest, room): (Interest, usize),
-        cx: &mut Context<'_>,
-        mut call: impl FnMut(SockRef<'_>) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut moved = None;
-            let called = self.tcp.try_io(interest, || {
-                let count = call(SockRef::from(&self.tcp))?;
-                moved = Some(count);
-                let over = count > 0 && count < room;
-                if over { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
-            match (moved, called) {
-                (Some(count), _) => return Poll::Ready(Ok(count)),
-                (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
-                    return Poll::Ready(Err(error));
-                }
-                (None, _) if interest.is_readable() => ready!(self.tcp.poll_read_ready(cx))?,
-                (None, _) => ready!(self.tcp.poll_write_ready(cx))?,
-            }
-        }
+    /// Has the next read ask the kernel, whatever was told: what came a moment ago may
+    /// not have been.
+    pub(crate) fn look_again(&self) {
+        self.ready.readable.set(true);
+    }
+
+    /// The connection, to ask the kernel about it.
+    pub(crate) const fn tcp(&self) -> &TcpStream {
+        &self.tcp
     }
 }
 
 impl AsyncRead for LeanStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.emptied {
-            ready!(self.tcp.poll_read_ready(cx))?;
-            self.emptied = false;
+        if !self.ready.readable.get() {
+            return Poll::Pending;
         }
         let room = buffer.initialize_unfilled();
         let most = room.len();
-        let reading = (Interest::READABLE, most);
-        let read = ready!(self.poll_call(reading, cx, |socket| (&*socket).read(room)))?;
-        self.emptied = read > 0 && read < most;
-        buffer.advance(read);
-        Poll::Ready(Ok(()))
+        match (&self.tcp).read(room) {
+            Ok(read) => {
+                // One that was short took all that was there; what has come since is
+                // another event.
+                if read > 0 && read < most && !self.ready.ended.get() {
+                    self.ready.readable.set(false);
+                }
+                buffer.advance(read);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.ready.readable.set(false);
+                self.ready.ended.set(false);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 }
 
 impl AsyncWrite for LeanStream {
     fn poll_write(
         self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        _cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let writing = (Interest::WRITABLE, bytes.len());
-        self.poll_call(writing, cx, |socket| socket.send_with_flags(bytes, MSG_NOSIGNAL))
+        if !self.ready.writable.get() {
+            return Poll::Pending;
+        }
+        match SockRef::from(&self.tcp).send_with_flags(bytes, MSG_NOSIGNAL) {
+            Ok(written) => {
+                if written > 0 && written < bytes.len() {
+                    self.ready.writable.set(false);
+                }
+                Poll::Ready(Ok(written))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.ready.writable.set(false);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.tcp.shutdown(Shutdown::Write))
     }
 }

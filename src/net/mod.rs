@@ -14,6 +14,7 @@ pub(crate) mod given;
 pub(crate) mod host;
 pub(crate) mod lean_stream;
 mod low_port;
+pub(crate) mod reactor;
 pub(crate) mod refused_ports;
 pub(crate) mod routes;
 pub(crate) mod source_guard;

@@ -6,6 +6,7 @@
 
 pub(super) mod batch;
 pub(crate) mod descriptors;
+pub(crate) mod poller;
 #[cfg(feature = "http")]
 pub(crate) mod rights;
 

@@ -12,8 +12,9 @@ use crate::config;
 /// writers of stdout and stderr.
 const SERVICE_THREADS: u64 = 4;
 
-/// Descriptors that an arbiter's event loop holds (epoll, eventfd, and its pair of sockets).
-const FDS_PER_WORKER: u64 = 4;
+/// Descriptors that a worker's thread holds: those of its event loop (epoll, eventfd, and
+/// its pair of sockets), and the epoll instance of its sessions.
+const FDS_PER_WORKER: u64 = 5;
 
 /// Descriptors of the service itself beside those open now: its event loops,
 /// signal pipe, route socket, log and control files.

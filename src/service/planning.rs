@@ -239,8 +239,8 @@ mod tests {
             "limits": {
                 "nofile_soft": 1024,
                 "nofile_hard": 20_000,
-                "fds_needed": 28 + 64 + 70 + 256,
-                "max_sessions": 19_838,
+                "fds_needed": 30 + 64 + 70 + 256,
+                "max_sessions": 19_836,
                 "threads": 192_686,
             },
             "findings": [],

@@ -42,7 +42,8 @@ pub enum EndReason {
     Panic,
     /// Its worker's thread ended under it, and the service went on.
     WorkerLost,
-    /// The system had no room to begin it (epoll_ctl(2): ENOMEM, ENOSPC).
+    /// The system had no room to begin it (epoll_ctl(2): ENOMEM, ENOSPC;
+    /// epoll_create1(2): EMFILE).
     NotBegun,
     /// The code of an embedder's own session says that it failed.
     Failed,

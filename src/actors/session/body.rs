@@ -4,9 +4,8 @@
 //! that limits, drains, counters and ends are the same for both. Chosen once, when
 //! the session begins: a task is compiled for each.
 
+use std::os::fd::BorrowedFd;
 use std::task::{Context as Task, Poll};
-
-use tokio::net::TcpStream;
 
 use super::books::Books;
 use crate::net::echo::End;
@@ -25,7 +24,7 @@ pub(super) trait Body: Unpin + 'static {
     fn lingered(&self) -> End;
 
     /// Asks the kernel about the connection; `None` where it is closed already.
-    fn ask<T>(&self, question: impl FnOnce(&TcpStream) -> T) -> Option<T>;
+    fn ask<T>(&self, question: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T>;
 
     /// Whether the peer still takes nothing of what waits for it.
     fn is_stalled(&mut self, _task: &mut Task<'_>) -> bool {

@@ -9,6 +9,7 @@ use actix::{Addr, Context, Handler, Message};
 use super::connection::Connection;
 use super::{EchoSession, OwnSession, Shared};
 use crate::actors::admission::Admission;
+use crate::net::reactor::Registration;
 use crate::supervision::{SessionClock, Stamp};
 
 /// The way to a session of this thread. There is no other: a message that came
@@ -19,7 +20,7 @@ pub(crate) struct SessionHandle {
 }
 
 pub(super) enum Mailbox {
-    Echo(Addr<EchoSession>),
+    Echo(Addr<EchoSession>, Registration),
     Own(Box<(Addr<OwnSession>, Rc<Connection>)>),
 }
 
@@ -57,11 +58,13 @@ impl SessionHandle {
         Context<EchoSession>: ToEnvelope<EchoSession, M>,
         Context<OwnSession>: ToEnvelope<OwnSession, M>,
     {
-        let sent = match &self.mailbox {
-            Mailbox::Echo(addr) => addr.try_send(message).is_ok(),
-            Mailbox::Own(own) => own.0.try_send(message).is_ok(),
-        };
         self.shared.has_mail.set(true);
-        sent
+        match &self.mailbox {
+            Mailbox::Echo(addr, registration) => {
+                registration.call();
+                addr.try_send(message).is_ok()
+            }
+            Mailbox::Own(own) => own.0.try_send(message).is_ok(),
+        }
     }
 }

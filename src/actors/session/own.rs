@@ -3,11 +3,10 @@
 //! Runs its code, and ends the connection without losing what was sent. The code's
 //! first step is taken in the session's own task, so that a panic is that session's.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
-
-use tokio::net::TcpStream;
 
 use super::body::Body;
 use super::books::Books;
@@ -109,8 +108,8 @@ impl Body for Own {
         }
     }
 
-    fn ask<T>(&self, question: impl FnOnce(&TcpStream) -> T) -> Option<T> {
-        self.connection.ask(question)
+    fn ask<T>(&self, question: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
+        self.connection.ask(|socket| question(socket.as_fd()))
     }
 
     fn is_stalled(&mut self, task: &mut Task<'_>) -> bool {

@@ -4,7 +4,7 @@
 //! also when the session fails. Never decides what a read means.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -120,10 +120,7 @@ impl Budget {
     /// others, and says `Pending`.
     fn poll_spend(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.reads == 0 || self.bytes == 0 {
-            // A task that woke itself would be polled again, up to 61 times in
-            // a row, before its runtime looks for other sockets' input. This
-            // wakes it when the runtime has looked.
-            let _resumed = pin!(tokio::task::yield_now()).poll(cx);
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         self.reads -= 1;

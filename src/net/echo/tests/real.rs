@@ -1,47 +1,58 @@
 //! The pump on real TCP connections over loopback.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::task::Poll;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::config::Mode;
 use crate::net::echo::{End, MOST_UNSENT, Phase, Pump, Tally};
 use crate::net::lean_stream::LeanStream;
+use crate::net::reactor::{Reactor, Registration};
 use crate::net::terminator::Terminator;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Both ends of one connection, the client's first.
-async fn connection() -> (TcpStream, TcpStream) {
+/// Both ends of one connection: the client's, and the session's at a reactor that runs.
+async fn connection() -> (TcpStream, LeanStream, Registration) {
+    let reactor = Rc::new(Reactor::new().expect("an epoll instance"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("its address");
     let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (client.expect("a client"), accepted.expect("a session").0)
+    let accepted = accepted.expect("a session").0.into_std().expect("its socket");
+    let (stream, registration) = reactor.register(accepted).expect("a registration");
+    spawn_local(reactor.run());
+    (client.expect("a client"), stream, registration)
 }
 
-/// Runs the session to its end, then closes its socket.
-fn serve(stream: TcpStream, sequence: &[u8]) -> JoinHandle<(End, Tally)> {
-    let mut pump = Pump::new(LeanStream::from(stream), Mode::Echo, Terminator::new(sequence));
-    tokio::spawn(async move {
+/// A client whose session runs to its end, and then closes its socket.
+async fn served(sequence: &[u8]) -> (TcpStream, oneshot::Receiver<(End, Tally)>) {
+    let (client, stream, registration) = connection().await;
+    let mut pump = Pump::new(stream, Mode::Echo, Terminator::new(sequence));
+    let (tell, told) = oneshot::channel();
+    registration.begin(async move {
         let (mut scratch, mut tally) = (vec![0; MOST_UNSENT], Tally::default());
         let end = poll_fn(|cx| pump.poll(cx, &mut scratch, &mut tally)).await;
-        (end, tally)
-    })
+        drop(pump);
+        let _nobody = tell.send((end, tally));
+    });
+    (client, told)
 }
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|number| (number % 249) as u8).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn ten_megabytes_come_back_whole_after_the_half_close() {
-    let (client, server) = connection().await;
-    let session = serve(server, b"");
+    let (client, session) = served(b"").await;
     let (mut reading, mut writing) = client.into_split();
     let sent = pattern(10_000_000);
     let input = sent.clone();
@@ -61,37 +72,9 @@ async fn ten_megabytes_come_back_whole_after_the_half_close() {
     );
 }
 
-/// One flooding client and one that says a byte now and then share a thread.
-#[tokio::test]
-async fn between_two_turns_of_a_flood_others_are_heard() {
-    let (flooding, flooded) = connection().await;
-    let (mut lone, served) = connection().await;
-    let _other = serve(served, b"");
-    let mut pump = Pump::new(LeanStream::from(flooded), Mode::Discard, None);
-    let (mut scratch, mut tally) = (vec![0; MOST_UNSENT], Tally::default());
-    let chunk = vec![b'x'; 256 * 1024];
-    let mut arrived = 0;
-    while arrived < 8 * MOST_UNSENT {
-        flooding.writable().await.expect("a connection");
-        arrived += flooding.try_write(&chunk).unwrap_or(0);
-    }
-    // What it says lies in its session's socket before the flood's first turn.
-    lone.try_write(b"?").expect("room");
-    let turns = async {
-        poll_fn(|cx| pump.poll(cx, &mut scratch, &mut tally).map(drop)).await;
-    };
-    tokio::select! {
-        () = turns => panic!("the flood does not end"),
-        heard = lone.read_u8() => assert_eq!(heard.expect("an echo"), b'?'),
-    }
-    let most = 5 * MOST_UNSENT as u64;
-    assert!(tally.read <= most, "{} bytes of the flood came first", tally.read);
-}
-
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_megabyte_after_the_sequence_does_not_cost_the_echo_before_it() {
-    let (client, server) = connection().await;
-    let session = serve(server, b"!!quit!!");
+    let (client, session) = served(b"!!quit!!").await;
     let (mut reading, mut writing) = client.into_split();
     let before = pattern(100_000);
     let mut input = before.clone();
@@ -116,47 +99,86 @@ async fn a_megabyte_after_the_sequence_does_not_cost_the_echo_before_it() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_client_that_never_reads_costs_at_most_sixty_four_kibibytes() {
-    let (client, server) = connection().await;
-    let mut pump = Pump::new(LeanStream::from(server), Mode::Echo, None);
-    let (mut scratch, mut tally) = (vec![0; MOST_UNSENT], Tally::default());
+    let (client, stream, registration) = connection().await;
+    let pump = Rc::new(RefCell::new(Pump::new(stream, Mode::Echo, None)));
+    let tally = Rc::new(RefCell::new(Tally::default()));
+    let (served, counted) = (Rc::clone(&pump), Rc::clone(&tally));
+    let mut scratch = vec![0; MOST_UNSENT];
+    registration.begin(poll_fn(move |cx| {
+        let mut pump = served.borrow_mut();
+        let polled = pump.poll(cx, &mut scratch, &mut counted.borrow_mut());
+        assert!(polled.is_pending(), "the session goes on");
+        assert!(pump.unsent() <= MOST_UNSENT);
+        Poll::Pending
+    }));
     let chunk = vec![b'x'; 256 * 1024];
     let mut refusals = 0;
     // Time and again neither side can move, with a poll between.
     while refusals < 20 {
-        let before = tally.clone();
-        let polled = poll_fn(|cx| Poll::Ready(pump.poll(cx, &mut scratch, &mut tally))).await;
-        assert!(polled.is_pending(), "the session goes on");
-        assert!(pump.unsent() <= MOST_UNSENT);
+        let before = tally.borrow().clone();
+        registration.call();
+        tokio::task::yield_now().await;
         match client.try_write(&chunk) {
-            Err(_) if tally == before => refusals += 1,
+            Err(_) if *tally.borrow() == before => refusals += 1,
             _ => refusals = 0,
         }
-        tokio::task::yield_now().await;
     }
+    let (pump, tally) = (pump.borrow(), tally.borrow());
     assert!(pump.unsent() > 0, "the session waits for its peer");
     assert_eq!(tally.read - tally.written, pump.unsent() as u64);
     assert!(crate::net::sys::unacknowledged(pump.stream().tcp()).expect("a queue") > 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_silent_session_that_is_finished_gives_its_client_a_fin() {
-    let (mut client, server) = connection().await;
-    let mut pump = Pump::new(LeanStream::from(server), Mode::Echo, None);
-    let (mut scratch, mut tally) = (vec![0; 1024], Tally::default());
+    let (mut client, stream, registration) = connection().await;
+    let mut pump = Pump::new(stream, Mode::Echo, None);
     assert_eq!(pump.phase(), Phase::Open);
     pump.finish(End::Idle);
-    let end = timeout(SOON, poll_fn(|cx| pump.poll(cx, &mut scratch, &mut tally))).await;
-    assert_eq!(end.expect("without waiting for the client"), End::Idle);
-    drop(pump);
+    let (tell, told) = oneshot::channel();
+    registration.begin(async move {
+        let (mut scratch, mut tally) = (vec![0; 1024], Tally::default());
+        let end = poll_fn(|cx| pump.poll(cx, &mut scratch, &mut tally)).await;
+        drop(pump);
+        tell.send(end).expect("the test");
+    });
+    let end = timeout(SOON, told).await.expect("without waiting for the client");
+    assert_eq!(end.expect("an end"), End::Idle);
     assert_eq!(client.read(&mut [0; 1]).await.expect("no reset"), 0);
 }
 
-#[tokio::test]
+/// What has arrived is in the kernel before anybody has told of it.
+#[tokio::test(flavor = "local")]
+async fn a_session_that_is_finished_answers_what_nobody_has_told_of() {
+    let (mut client, stream, registration) = connection().await;
+    let pump = Rc::new(RefCell::new(Pump::new(stream, Mode::Echo, None)));
+    let served = Rc::clone(&pump);
+    let (mut scratch, mut tally) = (vec![0; 1024], Tally::default());
+    let mut moved = Tally::default();
+    let mut lent = vec![0; 1024];
+    registration.begin(poll_fn(move |cx| {
+        let _goes_on = served.borrow_mut().poll(cx, &mut lent, &mut moved);
+        Poll::Pending
+    }));
+    client.write_all(b"hello").await.expect("a write");
+    client.read_exact(&mut [0; 5]).await.expect("the echo");
+    assert_eq!(client.try_write(b"late").expect("room"), 4);
+    let mut pump = pump.borrow_mut();
+    pump.stream().look_again();
+    pump.finish(End::Drain);
+    let polled = pump.poll(&mut Context::from_waker(Waker::noop()), &mut scratch, &mut tally);
+    assert_eq!((polled, tally.written), (Poll::Ready(End::Drain), 4));
+    let mut late = Vec::new();
+    drop(pump);
+    client.read_to_end(&mut late).await.expect("FIN, not RST");
+    assert_eq!(late, b"late");
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_client_that_resets_ends_its_session_as_reset() {
-    let (mut client, server) = connection().await;
-    let session = serve(server, b"");
+    let (mut client, session) = served(b"").await;
     client.write_all(b"hello").await.expect("a write");
     client.read_exact(&mut [0; 5]).await.expect("the echo");
     crate::net::sys::reset_on_close(&client).expect("an option");

@@ -1,0 +1,223 @@
+//! The reactor of one thread: polls the task of each of its connections when that
+//! connection is ready, and at no other time but when it is called.
+//!
+//! A runtime would make a task, a waker, a registration and a place in a queue of each,
+//! and look at all of them for every message: that took longer than everything else in
+//! the program. Here one call of epoll_wait(2) names the tasks, and they are polled
+//! where they lie. Knows nothing of what they do.
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
+
+use slab::Slab;
+
+use super::lean_stream::{LeanStream, Readiness};
+use super::sys::poller::{BATCH, Poller, Told};
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// See the module.
+pub(crate) struct Reactor {
+    poller: Poller,
+    places: RefCell<Slab<Place>>,
+    /// Tasks that are to be polled whatever their connections say.
+    called: RefCell<VecDeque<Key>>,
+    /// Wakes [`Self::run`].
+    waker: RefCell<Option<Waker>>,
+    turn: Arc<Turn>,
+    tasks_waker: Waker,
+    registered: Cell<u32>,
+}
+
+struct Place {
+    key: Key,
+    ready: Rc<Readiness>,
+    /// `None` before it begins, and while it is polled.
+    task: Option<Task>,
+}
+
+/// Names a task: its place, and which of those that had the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    place: u32,
+    number: u32,
+}
+
+impl Key {
+    const fn pack(self) -> u64 {
+        (self.number as u64) << 32 | self.place as u64
+    }
+
+    const fn unpack(word: u64) -> Self {
+        Self { place: word as u32, number: (word >> 32) as u32 }
+    }
+}
+
+/// What the tasks' waker says: that the one being polled wants another turn.
+#[derive(Debug, Default)]
+struct Turn(AtomicBool);
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// A connection's place with a reactor.
+pub(crate) struct Registration {
+    reactor: Rc<Reactor>,
+    key: Key,
+}
+
+impl Registration {
+    /// Gives the place its task. It is polled first when the connection's present
+    /// readiness is told, and from then on for each event of it, for each [`Self::call`],
+    /// and again, after all others, where it woke its waker while it was polled. A waker
+    /// that it keeps wakes nobody. Its panics are its own to catch.
+    pub(crate) fn begin(&self, task: impl Future<Output = ()> + 'static) {
+        if let Some(place) = self.reactor.places.borrow_mut().get_mut(self.key.place as usize) {
+            place.task = Some(Box::pin(task));
+        }
+    }
+
+    /// Has the task polled soon.
+    pub(crate) fn call(&self) {
+        self.reactor.called.borrow_mut().push_back(self.key);
+        if let Some(waker) = &*self.reactor.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Drops the tasks of a reactor that does not run any more.
+struct End<'a>(&'a Reactor);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let places = std::mem::take(&mut *self.0.places.borrow_mut());
+        for (_, place) in places {
+            if catch_unwind(AssertUnwindSafe(|| drop(place))).is_err() {
+                tracing::error!("a session panicked while its thread ended");
+            }
+        }
+    }
+}
+
+impl Reactor {
+    /// One that serves nothing yet, on this thread's runtime.
+    ///
+    /// # Errors
+    /// As [`Poller::new`].
+    pub(crate) fn new() -> io::Result<Self> {
+        let turn = Arc::new(Turn::default());
+        Ok(Self {
+            poller: Poller::new()?,
+            places: RefCell::default(),
+            called: RefCell::default(),
+            waker: RefCell::default(),
+            tasks_waker: Waker::from(Arc::clone(&turn)),
+            turn,
+            registered: Cell::default(),
+        })
+    }
+
+    /// Takes a connection, which must not block, and keeps a place for its task.
+    ///
+    /// # Errors
+    /// As [`Poller::add`]; the connection is closed then.
+    pub(crate) fn register(
+        self: &Rc<Self>,
+        tcp: TcpStream,
+    ) -> io::Result<(LeanStream, Registration)> {
+        let mut places = self.places.borrow_mut();
+        let vacant = places.vacant_entry();
+        let place = u32::try_from(vacant.key()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let number = self.registered.replace(self.registered.get().wrapping_add(1));
+        let key = Key { place, number };
+        self.poller.add(&tcp, key.pack())?;
+        let ready = Rc::new(Readiness::default());
+        vacant.insert(Place { key, ready: Rc::clone(&ready), task: None });
+        let registration = Registration { reactor: Rc::clone(self), key };
+        Ok((LeanStream::new(tcp, ready), registration))
+    }
+
+    /// Polls the tasks, until this future is dropped; they are dropped with it.
+    pub(crate) async fn run(self: Rc<Self>) {
+        let _end = End(&self);
+        let mut told = Vec::with_capacity(BATCH);
+        let ended = poll_fn(|cx| self.poll_turn(cx, &mut told)).await;
+        tracing::error!("the connections of a thread cannot be watched: {ended}");
+    }
+
+    /// One turn for each task that was called, and for each whose connection is ready:
+    /// at most [`BATCH`] of these, then the thread's other tasks run.
+    fn poll_turn(&self, cx: &mut Context<'_>, told: &mut Vec<Told>) -> Poll<io::Error> {
+        if !self.waker.borrow().as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            self.waker.replace(Some(cx.waker().clone()));
+        }
+        let called = self.called.borrow().len();
+        let full = loop {
+            match self.poller.poll(cx, told) {
+                Poll::Pending => break false,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error),
+            }
+            for told in &*told {
+                self.step(Key::unpack(told.key), Some(*told));
+            }
+            if told.len() == BATCH {
+                break true;
+            }
+        };
+        // Those that the events above brought here wait for the next turn.
+        for _ in 0..called {
+            let next = self.called.borrow_mut().pop_front();
+            next.into_iter().for_each(|key| self.step(key, None));
+        }
+        if full || !self.called.borrow().is_empty() {
+            // After the runtime has looked for what else there is to do.
+            let _resumed = pin!(tokio::task::yield_now()).poll(cx);
+        }
+        Poll::Pending
+    }
+
+    /// Polls one task, if it is still there.
+    fn step(&self, key: Key, told: Option<Told>) {
+        let Some(mut task) = self.take(key, told) else { return };
+        let mut cx = Context::from_waker(&self.tasks_waker);
+        if task.as_mut().poll(&mut cx).is_ready() {
+            drop(task);
+            self.places.borrow_mut().try_remove(key.place as usize);
+        } else if let Some(place) = self.places.borrow_mut().get_mut(key.place as usize) {
+            place.task = Some(task);
+        }
+        if self.turn.0.swap(false, Relaxed) {
+            self.called.borrow_mut().push_back(key);
+        }
+    }
+
+    fn take(&self, key: Key, told: Option<Told>) -> Option<Task> {
+        let mut places = self.places.borrow_mut();
+        let place = places.get_mut(key.place as usize).filter(|place| place.key == key)?;
+        if let Some(told) = told {
+            place.ready.hear(told);
+        }
+        place.task.take()
+    }
+}

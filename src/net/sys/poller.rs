@@ -1,0 +1,101 @@
+//! An epoll(7) instance of a thread's own, for its connections.
+//!
+//! The runtime's instance watches this one, so that the thread sleeps in one place;
+//! one call then tells of up to 64 connections. Never reads from one.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::task::{Context, Poll};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::Watched;
+
+/// Most connections that one call tells of.
+pub(crate) const BATCH: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Poller(Watched<Instance>);
+
+#[derive(Debug)]
+struct Instance(Epoll);
+
+impl AsRawFd for Instance {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.0.as_raw_fd()
+    }
+}
+
+/// What is known of a connection that was told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The number under which it was added.
+    pub(crate) key: u64,
+    /// It can be read from, or will say why not.
+    pub(crate) readable: bool,
+    /// It can be written to, or will say why not.
+    pub(crate) writable: bool,
+    /// The peer has ended its side, or the connection failed: reading never has to
+    /// wait again.
+    pub(crate) ended: bool,
+}
+
+impl Poller {
+    /// An instance that watches nothing yet, watched by this thread's runtime.
+    ///
+    /// # Errors
+    /// What epoll_create1(2) and epoll_ctl(2) say: EMFILE, ENFILE, ENOMEM, ENOSPC.
+    #[allow(unsafe_code)]
+    pub(crate) fn new() -> io::Result<Self> {
+        let instance = Instance(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        // SAFETY: an `Epoll` owns its descriptor, which stays open and keeps its number
+        // until it is dropped, and is never handed out while it is registered.
+        let registered = unsafe { AsyncFd::register_with_interest(instance, Interest::READABLE) };
+        Ok(Self(Watched(registered.map_err(|refused| refused.into_parts().1)?)))
+    }
+
+    /// Tells of this connection from now on, whenever it becomes readable or writable
+    /// (`EPOLLET`), until it is closed. What it is already is told at once.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says: ENOSPC, ENOMEM, EEXIST where it was added before.
+    pub(crate) fn add(&self, connection: impl AsFd, key: u64) -> io::Result<()> {
+        let wanted = EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLOUT
+            | EpollFlags::EPOLLRDHUP
+            | EpollFlags::EPOLLET;
+        Ok(self.0.0.get_ref().0.add(connection, EpollEvent::new(wanted, key))?)
+    }
+
+    /// Waits until there is something to tell, and puts it into `told`: at most
+    /// [`BATCH`], and fewer when that is all there is now.
+    ///
+    /// # Errors
+    /// What epoll_wait(2) says, or that the runtime is shutting down.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>, told: &mut Vec<Told>) -> Poll<io::Result<()>> {
+        told.clear();
+        self.0.poll_batch(cx, |instance| {
+            let mut events = [EpollEvent::empty(); BATCH];
+            let count = instance.0.wait(&mut events, EpollTimeout::ZERO)?;
+            told.extend(events[..count].iter().map(Told::from));
+            Ok(((), count < BATCH))
+        })
+    }
+}
+
+impl From<&EpollEvent> for Told {
+    fn from(event: &EpollEvent) -> Self {
+        let flags = event.events();
+        let gone = flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+        let ended = gone || flags.contains(EpollFlags::EPOLLRDHUP);
+        Self {
+            key: event.data(),
+            readable: ended || flags.contains(EpollFlags::EPOLLIN),
+            writable: gone || flags.contains(EpollFlags::EPOLLOUT),
+            ended,
+        }
+    }
+}
