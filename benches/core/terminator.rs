@@ -1,6 +1,6 @@
 //! The search for the termination sequence, read by read.
 //!
-//! The file is compiled into this program: no public item leads to it, and none should for
+//! The files are compiled into this program: no public item leads to it, and none should for
 //! a measurement. What a session costs with and without it is `scripts/compare`.
 
 use std::hint::black_box;
@@ -10,6 +10,14 @@ use criterion::{Criterion, Throughput};
 #[allow(dead_code, unused_imports, reason = "its own tests are not run here")]
 #[path = "../../src/net/terminator.rs"]
 mod product;
+#[allow(unused_imports, reason = "its own tests are not run here")]
+#[path = "../../src/net/sys/screen.rs"]
+mod screen;
+
+/// As in the product, where the file looks for it.
+mod sys {
+    pub(super) use super::screen;
+}
 
 use product::{Feed, Scan, Terminator};
 

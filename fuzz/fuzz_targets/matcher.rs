@@ -7,9 +7,16 @@
 use libfuzzer_sys::fuzz_target;
 use terminator::{Feed, Scan, Terminator};
 
-// The library keeps it private; it needs nothing else of the crate.
+// The library keeps them private; they need nothing else of the crate.
 #[path = "../../src/net/terminator.rs"]
 mod terminator;
+#[path = "../../src/net/sys/screen.rs"]
+mod screen;
+
+/// As in the library, where the file looks for it.
+mod sys {
+    pub(crate) use super::screen;
+}
 
 /// Longest sequence that is tried. Unit: bytes.
 const LONGEST: usize = 16;

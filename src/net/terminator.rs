@@ -8,6 +8,8 @@ use std::sync::Arc;
 use memchr::memchr;
 use memchr::memmem::Finder;
 
+use super::sys::screen::{BLOCK, lacks};
+
 /// A termination sequence, prepared for searching; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Terminator {
@@ -23,9 +25,6 @@ struct Shared {
     /// also ends its first `n` bytes (Knuth, Morris and Pratt, 1977).
     fallback: Box<[usize]>,
 }
-
-/// Bytes that are screened at once.
-const BLOCK: usize = 512;
 
 /// Blocks of one read that may turn out to be harmless before the rest of it is
 /// searched without screening: some streams are full of what resembles the sequence.
@@ -62,10 +61,7 @@ impl Screen {
 
     /// True when neither pair is in the block, at an even place of it.
     fn clears(self, block: &[u8; BLOCK]) -> bool {
-        // Without a branch: this becomes vector instructions.
-        !block.as_chunks().0.iter().fold(false, |seen, bytes: &[u8; 2]| {
-            seen | (u16::from_ne_bytes(*bytes) & self.mask == self.pair)
-        })
+        lacks(block, self.pair, self.mask)
     }
 }
 
