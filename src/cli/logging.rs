@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Registry, fmt, reload};
 
@@ -19,7 +20,7 @@ pub(crate) struct Logging {
 
 /// The level of the log, which may change.
 #[derive(Debug, Clone)]
-pub(crate) struct Level(reload::Handle<LevelFilter, Registry>);
+pub(crate) struct Level(reload::Handle<Targets, Registry>);
 
 impl Level {
     /// Lines of this level and of more severe ones from now on.
@@ -60,14 +61,17 @@ pub(crate) fn init(log: &Log, instance: &str, stderr: Outlet, colour: bool) -> i
     Ok(Logging { level: Level(handle), journal })
 }
 
-const fn filter(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    }
+/// What the HTTP library says of its clients, in its own words and at its own level, is for
+/// who looks for a fault: whoever reaches the admin address could fill the log with it.
+fn filter(level: LogLevel) -> Targets {
+    let (level, of_clients) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::OFF),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::OFF),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::OFF),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::DEBUG),
+        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
+    };
+    Targets::new().with_default(level).with_target("actix_http", of_clients)
 }
 
 /// A crash of a part is a log line like another, never a backtrace among them.

@@ -79,3 +79,41 @@ impl MessageBody for Pieces {
         self.0.poll_recv(task)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_http::h1;
+    use actix_web::test::TestRequest;
+    use actix_web::{FromRequest, dev};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// What becomes of a body of which a byte comes every second, and after how long.
+    async fn dripped(bytes: usize) -> (Result<Bytes, Refusal>, Duration) {
+        let request = TestRequest::post().to_http_request();
+        let (mut client, payload) = h1::Payload::create(false);
+        let mut payload = dev::Payload::from(payload);
+        let payload = Payload::from_request(&request, &mut payload).await.expect("it has one");
+        let began = Instant::now();
+        let server = async { (read(&request, payload).await, began.elapsed()) };
+        let client = async move {
+            for _ in 0..bytes {
+                sleep(Duration::from_secs(1)).await;
+                client.feed_data(Bytes::from_static(b" "));
+            }
+            client.feed_eof();
+        };
+        tokio::join!(server, client).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_too_slowly_is_given_up_and_one_that_takes_its_time_is_not() {
+        let (read, _) = dripped(9).await;
+        assert_eq!(read.expect("in time").len(), 9);
+        let (read, waited) = dripped(30).await;
+        let refusal = read.expect_err("though it never stood still");
+        assert_eq!((refusal.status, refusal.code), (408, "too_slow"));
+        assert_eq!(waited.as_secs(), PATIENCE.as_secs());
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::{HttpService, Protocol, Request};
-use actix_service::{Service, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_service::{Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, map_config};
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, ServiceResponse};
 use actix_web::{Error, ResponseError};
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::connection::Patient;
+use super::connection::{Answering, Patient};
 use super::refusal::Refusal;
 use super::socket::Access;
 
@@ -104,8 +104,20 @@ where
     B: MessageBody + 'static,
 {
     let app = map_config(app, |()| AppConfig::default());
+    let app = apply_fn_factory(app, |request: Request, app: &F::Service| {
+        let turn = request.conn_data::<Answering>().map(Answering::begin);
+        let answer = app.call(request);
+        async move {
+            let answer = answer.await;
+            drop(turn);
+            answer
+        }
+    });
     let stopping = stop.clone();
     let http = HttpService::build()
+        .on_connect_ext(|stream: &Patient<D::Stream>, known| {
+            known.insert(stream.answering());
+        })
         .keep_alive(KEPT)
         .client_request_timeout(HEAD)
         .client_disconnect_timeout(HEAD)
@@ -182,4 +194,86 @@ async fn turn_away(mut client: impl AsyncRead + AsyncWrite + Unpin, refusal: &Re
         client.shutdown().await
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_service::IntoServiceFactory;
+    use actix_web::{App, web};
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::sync::{Mutex, mpsc};
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+
+    /// Lets in who is sent.
+    struct Lobby(Mutex<mpsc::UnboundedReceiver<DuplexStream>>);
+
+    impl Door for Lobby {
+        type Stream = DuplexStream;
+
+        async fn accept(&self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+            let next = self.0.lock().await.recv().await;
+            Ok((next.ok_or(io::ErrorKind::BrokenPipe)?, None))
+        }
+
+        fn admits(&self, _client: &DuplexStream) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+
+    /// All that a client is told which asks this and says `more` every second after that.
+    async fn told(mut client: DuplexStream, request: &str, more: &[u8]) -> String {
+        client.write_all(request.as_bytes()).await.expect("there is room");
+        let (mut hears, mut says) = tokio::io::split(client);
+        let drips = async {
+            while says.write_all(more).await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+            std::future::pending().await
+        };
+        let mut answer = String::new();
+        let heard = tokio::select! {
+            heard = hears.read_to_string(&mut answer) => heard,
+            () = drips => unreachable!("it waits for the end of the answer"),
+        };
+        heard.expect("it ends with FIN");
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_end_keeps_its_seat_for_a_while_only() {
+        const CHUNKS: &str = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        const LATER: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n";
+        const SLOW: &str = "GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let serves = async {
+            let slow = web::to(|| async {
+                sleep(Duration::from_secs(100)).await;
+                "at last"
+            });
+            let app = App::new().route("/slow", slow).default_service(web::to(|| async { "soon" }));
+            let (come, coming) = mpsc::unbounded_channel();
+            let (_stop, stopped) = watch::channel(false);
+            spawn_local(serve(Lobby(Mutex::new(coming)), app.into_factory(), stopped));
+            let all = (0..=CONNECTIONS).map(|at| {
+                let (ours, theirs) = duplex(1024);
+                come.send(theirs).expect("it is open");
+                match at {
+                    0 => spawn_local(told(ours, SLOW, b"")),
+                    CONNECTIONS => spawn_local(told(ours, "GET / HTTP/1.0\r\n\r\n", b"")),
+                    _ if at % 3 == 0 => spawn_local(told(ours, CHUNKS, b"")),
+                    _ if at % 3 == 1 => spawn_local(told(ours, CHUNKS, b"1\r\nx\r\n")),
+                    _ => spawn_local(told(ours, LATER, b"x: y\r\n")),
+                }
+            });
+            for client in all.collect::<Vec<_>>() {
+                let answer = client.await.expect("no panic");
+                let is_answered = answer.ends_with("soon") || answer.ends_with("at last");
+                assert!(answer.starts_with("HTTP/1.") && is_answered, "{answer}");
+            }
+        };
+        timeout(Duration::from_secs(200), LocalSet::new().run_until(serves))
+            .await
+            .expect("in time");
+    }
 }

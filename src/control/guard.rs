@@ -33,8 +33,8 @@ impl Guard {
         Self { budget: RefCell::new(LineBudget::new(REQUESTS)), name }
     }
 
-    fn judge(&self, request: &ServiceRequest) -> Result<(), Refusal> {
-        if !self.budget.borrow_mut().take(Instant::now()).granted {
+    fn judge(&self, request: &ServiceRequest, now: Instant) -> Result<(), Refusal> {
+        if !self.budget.borrow_mut().take(now).granted {
             let message = format!("more than {REQUESTS} requests came within a second");
             let hint = "ask less often; the control socket has no such bound";
             return Err(Refusal::new(429, "too_many_requests", message, hint));
@@ -96,14 +96,57 @@ pub(super) async fn guard<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     if let Some(guard) = request.app_data::<Data<Guard>>() {
-        guard.judge(&request)?;
+        guard.judge(&request, Instant::now())?;
     }
     next.call(request).await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use actix_web::body::to_bytes;
+    use actix_web::dev::Service;
+    use actix_web::http::header::RETRY_AFTER;
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, init_service};
+    use actix_web::{App, web};
+
     use super::*;
+
+    fn asked() -> TestRequest {
+        TestRequest::get().insert_header((HOST, "localhost"))
+    }
+
+    #[test]
+    fn a_second_has_so_many_requests_and_the_next_has_them_again() {
+        let (guard, start) = (Guard::new(), Instant::now());
+        let request = asked().to_srv_request();
+        let judged = |after| guard.judge(&request, start + Duration::from_millis(after));
+        for _ in 0..2_000 {
+            judged(500).expect("within the bound");
+        }
+        let refusal = judged(1_499).expect_err("one too many");
+        assert_eq!((refusal.status, refusal.code), (429, "too_many_requests"));
+        assert!(refusal.message.contains("2000") && refusal.hint.contains("control socket"));
+        judged(1_500).expect("another second");
+    }
+
+    #[tokio::test]
+    async fn one_request_too_many_reaches_no_route_and_is_told_when_to_come_again() {
+        let spent = Guard { budget: RefCell::new(LineBudget::new(0)), ..Guard::new() };
+        let route = web::to(|| async { panic!("it was refused") as &str });
+        let app = App::new().app_data(Data::new(spent)).default_service(route).wrap(from_fn(guard));
+        let app = init_service(app).await;
+        let error = app.call(asked().to_request()).await.expect_err("none is left");
+        // What the door sends.
+        let answer = error.as_response_error().error_response();
+        assert_eq!(answer.status(), 429);
+        assert_eq!(answer.headers().get(RETRY_AFTER).expect("when"), "1");
+        let body = to_bytes(answer.into_body()).await.expect("it is at hand");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["code"], "too_many_requests");
+    }
 
     #[test]
     fn addresses_and_own_names_are_ours_and_other_names_are_not() {

@@ -87,6 +87,7 @@ impl Collector for Scrape {
         self.openings(&mut page)?;
         self.sessions(&mut page)?;
         self.datagrams(&mut page)?;
+        self.records(&mut page)?;
         let info = [("version", env!("CARGO_PKG_VERSION"))];
         page.begin("build", "The version that runs", None, MetricType::Info)?.encode_info(&info)
     }
@@ -187,6 +188,26 @@ impl Scrape {
             None,
             "reason",
             DropReason::ALL.map(DropReason::as_str).into_iter().zip(totals.dropped),
+        )
+    }
+
+    /// All 0 without an access log: nothing is written, and nothing is lost.
+    fn records(&self, page: &mut Page<'_>) -> fmt::Result {
+        let counts = self.0.access_log.unwrap_or_default();
+        page.counter(
+            "access_log_written",
+            "Records that were written to the access log",
+            counts.written,
+        )?;
+        page.counter(
+            "access_log_dropped",
+            "Records that the access log lost: no room, or they could not be written",
+            counts.dropped,
+        )?;
+        page.counter(
+            "access_log_untracked",
+            "UDP datagrams that belong to no flow of the access log: as many as may be were open",
+            counts.untracked,
         )
     }
 }

@@ -1,6 +1,7 @@
 //! What a client is told that does not get what it asked for: code, message, hint.
 //!
-//! Each code has one status. Texts hold no control characters, whatever was sent.
+//! Each code has one status. Texts hold no control characters, whatever was sent. Hints are
+//! read over HTTP and on the command line: what differs is named for both.
 
 use std::fmt;
 
@@ -79,7 +80,9 @@ impl Refusal {
     fn of_settings(code: &'static str, errors: &ConfigErrors) -> Self {
         let messages: Vec<_> = errors.faults().iter().map(|fault| fault.message.as_str()).collect();
         let hint = errors.faults().iter().find_map(|fault| fault.help.as_deref());
-        let hint = hint.unwrap_or("GET /api/v1/settings shows which there are; nothing changed");
+        let hint = hint.unwrap_or(
+            "`ipcow set` or GET /api/v1/settings shows which there are; nothing changed",
+        );
         Self::new(422, code, messages.join("\n"), hint)
     }
 
@@ -112,13 +115,14 @@ impl From<OperationError> for Refusal {
                 400,
                 "bad_spec",
                 message,
-                "write a spec without \"!\"; DELETE takes endpoints away",
+                "write a spec without \"!\"; `ipcow remove`, or DELETE over HTTP, takes endpoints \
+                 away",
             ),
             OperationError::UnknownGroup { known, .. } => Self::new(
                 404,
                 "unknown_group",
                 message,
-                format!("name one of {known}, or leave `group` out"),
+                format!("name one of {known}, or leave the group out"),
             ),
             OperationError::BadSetting(errors) => Self::of_settings("bad_setting", &errors),
             OperationError::NeedsRestart(errors) => Self::of_settings("needs_restart", &errors),
@@ -143,7 +147,8 @@ impl From<ReloadError> for Refusal {
                 422,
                 "bad_config",
                 errors.to_string(),
-                "nothing changed; mend the configuration, and try it with dry_run",
+                "nothing changed; mend the configuration, and try it with a dry run first: \
+                 --dry-run, or {\"dry_run\":true} over HTTP",
             ),
             error @ ReloadError::NoSource => Self::new(
                 409,

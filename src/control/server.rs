@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::admin::Admin;
 use super::door::{self, ControlDoor, Stop};
+use super::guard::Guard;
 use super::reload::Reloader;
 use super::routes::{self, Context};
 use super::socket::{Access, Socket};
@@ -193,7 +194,7 @@ async fn serve_control(
 ) -> io::Result<()> {
     let Some((listener, access)) = socket else { return Ok(()) };
     let door = ControlDoor { listener: UnixListener::from_std(listener)?, access };
-    door::serve(door, routes::control(context), stopped).await;
+    door::serve(door, routes::app(context, None), stopped).await;
     Ok(())
 }
 
@@ -225,7 +226,8 @@ async fn serve_admin(
     stopped: Stop,
 ) -> io::Result<()> {
     let Some(listener) = listener else { return Ok(()) };
-    door::serve(TcpListener::from_std(listener)?, routes::admin(context), stopped).await;
+    let app = routes::app(context, Some(Guard::new()));
+    door::serve(TcpListener::from_std(listener)?, app, stopped).await;
     Ok(())
 }
 

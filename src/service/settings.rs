@@ -27,7 +27,7 @@ impl ServiceHandle {
     /// # Errors
     /// [`OperationError::BadSetting`] and [`OperationError::NeedsRestart`] name the key,
     /// what was found and what is allowed, for each fault; [`OperationError::Draining`],
-    /// [`OperationError::Ended`]. Then nothing changed.
+    /// [`OperationError::HandingOver`], [`OperationError::Ended`]. Then nothing changed.
     pub async fn set(
         &self,
         settings: &[(&str, &str)],
@@ -38,7 +38,7 @@ impl ServiceHandle {
         self.prepare(next.config()).await?;
         let done = self.supervisor.deliver(ChangeSettings { assignments }).await;
         done.ok_or(OperationError::Ended)?.map_err(|refused| match refused {
-            SettingsRefused::Draining => OperationError::Draining,
+            SettingsRefused::Locked(locked) => locked.into(),
             SettingsRefused::NotSet(not_set) => not_set.into(),
         })
     }

@@ -111,7 +111,8 @@ fn a_faulty_file_changes_nothing_and_says_why() {
     write(&file, "[session]\nidle_timeout = 5\n[log]\nlevel = \"loud\"\n");
     for words in [&["reload"][..], &["reload", "--dry-run"]] {
         let done = served.ask(words.iter().copied());
-        let done = done.expect_refusal(78, &["session.idle_timeout", "log.level", "loud"]);
+        let named = ["session.idle_timeout", "log.level", "loud", "--dry-run"];
+        let done = done.expect_refusal(78, &named);
         assert!(!done.stderr.contains('\x1b'), "{done:#?}");
     }
     assert_eq!(served.endpoints(["*"]).len(), 2);

@@ -309,4 +309,6 @@ fn bytes_that_are_no_request_and_clients_that_say_nothing_end_and_disturb_nobody
     waited.get("/healthz").expect(200);
     drop(silent);
     assert!(eventually(DEADLINE, || waited.get("/healthz").status == 200));
+    let done = lab.server.terminate().expect_code(0);
+    assert!(!done.stderr.contains("ERROR"), "nobody fills the log: {}", done.stderr);
 }

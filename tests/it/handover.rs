@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipcow::handover::{ConversationError, Giver, Taker};
-use ipcow::service::{Service, ServiceBuilder, ServiceHandle};
+use ipcow::service::{OperationError, Service, ServiceBuilder, ServiceHandle, SuspendOptions};
+use ipcow::spec::{Selector, Spec};
 
 use crate::common::{
     Block, DEADLINE, Dialling, connect, echo_tcp, eventually_async, read_to_fin, refused,
@@ -230,15 +231,26 @@ async fn while_it_is_offered_a_service_takes_no_orders_and_says_so() {
     first.wait_ready().await.expect("it lives");
     let offer = first.offer().await.expect("it serves");
     assert_eq!(offer.sockets().len(), 2);
-    let all = ipcow::spec::Selector::all();
-    let refusal =
-        first.suspend(&all, ipcow::service::SuspendOptions::default()).await.expect_err("locked");
-    assert!(refusal.to_string().contains("taking this one over"), "{refusal}");
+    let (all, spec) = (Selector::all(), Spec::parse("tcp://127.0.0.1:9").expect("a good spec"));
+    let (before, idle) = (first.settings(), [("session.idle_timeout_secs", "30")]);
+    for (order, refusal) in [
+        ("suspend", first.suspend(&all, SuspendOptions::default()).await.err()),
+        ("resume", first.resume(&all).await.err()),
+        ("drain", first.drain(&all).await.err()),
+        ("retry", first.retry(&all).await.err()),
+        ("add", first.add(&spec, None).await.err()),
+        ("remove", first.remove(&all).await.err()),
+        ("reload", first.reload(&first.config(), false).await.err()),
+        ("set", first.set(&idle).await.err()),
+    ] {
+        assert!(matches!(refusal, Some(OperationError::HandingOver)), "{order}: {refusal:?}");
+    }
+    assert_eq!(first.settings(), before);
     assert!(first.offer().await.is_err());
     drop(offer);
-    let free =
-        || async { first.suspend(&all, ipcow::service::SuspendOptions::default()).await.is_ok() };
+    let free = || async { first.set(&idle).await.is_ok() };
     assert!(eventually_async(DEADLINE, free).await);
+    assert_ne!(first.settings(), before);
     first.shutdown().await.expect("no panic");
 }
 

@@ -7,6 +7,7 @@ mod common;
 
 mod accept_faults;
 mod access_log;
+mod access_log_ends;
 mod activation;
 mod bad_config;
 mod bad_specs;

@@ -4,11 +4,12 @@
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipcow::config::load_str;
 use ipcow::control::metrics::{Format, render};
-use ipcow::service::{Service, ServiceHandle, Snapshot};
+use ipcow::service::{AccessLog, Service, ServiceHandle, Snapshot};
 use ipcow::supervision::{EndReason, FaultKind};
 
 use crate::common::{
@@ -18,7 +19,12 @@ use crate::common::{
 fn start(keys: &str, spec: &str) -> ServiceHandle {
     let mut config = load_str("test", &format!("# Keys:\n{keys}")).expect("legal keys").config;
     config.groups.clear();
-    let builder = Service::builder().config(config).listen(spec).expect("a legal spec");
+    let log = AccessLog::open(&config.access_log).expect("it can be written");
+    let mut builder = Service::builder().config(config).listen(spec).expect("a legal spec");
+    if let Some(log) = log {
+        log.start().expect("a thread");
+        builder = builder.access_log(Arc::new(log));
+    }
     builder.build().expect("a plan").start().expect("threads")
 }
 
@@ -60,9 +66,13 @@ async fn every_figure_is_that_of_the_summary_and_promtool_has_nothing_to_say() {
     let block = Block::new();
     let taken = TcpListener::bind(block.at(18_000)).expect("a fresh address");
     let spec = format!("both://{}:18000-18001", block.ip(0));
-    let keys = "[retry]\nmax_attempts = 3\ninitial_backoff_ms = 1\nquarantine_probe_secs = 0\n\
-                [limits]\nmax_sessions_per_source = 2";
-    let handle = start(keys, &spec);
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = format!(
+        "[retry]\nmax_attempts = 3\ninitial_backoff_ms = 1\nquarantine_probe_secs = 0\n\
+         [limits]\nmax_sessions_per_source = 2\n[access_log]\npath = {:?}",
+        folder.path().join("access.log")
+    );
+    let handle = start(&keys, &spec);
     let ready = handle.wait_ready().await.expect("it runs");
     assert_eq!(ready.endpoints.quarantined, 1);
     let mut clients = [connect(block.at(18_001)), connect(block.at(18_001))];
@@ -81,6 +91,7 @@ async fn every_figure_is_that_of_the_summary_and_promtool_has_nothing_to_say() {
 
     let page = scrape(handle.snapshot());
     let totals = &summary.totals;
+    let records = summary.access_log.expect("there is one");
     for (series, expected) in [
         ("sessions_accepted_total", totals.accepted),
         ("sessions_active", 0),
@@ -100,10 +111,14 @@ async fn every_figure_is_that_of_the_summary_and_promtool_has_nothing_to_say() {
         ("bind_duration_seconds_count", 4 + 2),
         ("restarts_total", 0),
         ("errors_dropped_total", summary.errors.dropped),
+        ("access_log_written_total", records.written),
+        ("access_log_dropped_total", 0),
+        ("access_log_untracked_total", 0),
     ] {
         assert_eq!(value(&page, series), expected, "{series}\n{page}");
     }
     assert_eq!((totals.accepted, totals.tcp_in, totals.udp_in), (2, 10, 7));
+    assert_eq!(records.written, 4, "two sessions, a refused client and a flow");
     assert_eq!(summary.errors.by_kind[&FaultKind::BindInUse], 3);
     if needs(&[Need::Tool("promtool")]) {
         assert_eq!(promtool(&page), "");

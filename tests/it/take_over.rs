@@ -205,6 +205,11 @@ fn a_new_one_that_is_killed_before_it_is_ready_takes_no_client_along() {
     // Who comes second is told so.
     let second = place.serve(NO_SPECS).args(["--take-over"]).run();
     second.expect_refusal(1, &["--take-over", "already", "goes on"]);
+    for order in [&["suspend", "*"][..], &["set", "session.idle_timeout_secs=30"]] {
+        let order = Ipcow::new(order.iter().copied());
+        let refused = order.args([std::ffi::OsString::from("--control"), place.socket().into()]);
+        refused.run().expect_refusal(1, &["another instance is taking this one over"]);
+    }
     new.signal(Signal::SIGKILL);
     assert_eq!(new.finish().signal, Some(9));
     let over = || old.stderr().contains("nobody took this instance over");

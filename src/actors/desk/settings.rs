@@ -23,8 +23,8 @@ impl Desk {
         &mut self,
         order: &ChangeSettings,
     ) -> Result<Vec<SettingChange>, SettingsRefused> {
-        if self.drain.is_some() {
-            return Err(SettingsRefused::Draining);
+        if let Some(locked) = self.locked() {
+            return Err(SettingsRefused::Locked(locked));
         }
         let next = self.setup.settings.borrow().set(&order.assignments);
         let (next, changed) = next.map_err(SettingsRefused::NotSet)?;

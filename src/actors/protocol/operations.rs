@@ -223,7 +223,7 @@ pub(crate) struct ChangeSettings {
 /// Why settings stay as they are.
 #[derive(Debug, Clone)]
 pub(crate) enum SettingsRefused {
-    Draining,
+    Locked(Locked),
     NotSet(NotSet),
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::service::Snapshot;
+use crate::service::{AccessCounts, Snapshot};
 use crate::supervision::{
     ChunkCounts, EndReason, EndpointCounts, RestartCounts, Totals, WorkerCounters,
 };
@@ -17,7 +17,7 @@ fn snapshot(totals: Totals) -> Snapshot {
         peak_sessions: 0,
         hung_workers: 0,
         events_lost: 0,
-        access_log: None,
+        access_log: Some(AccessCounts::new(8, 9)),
         late_reports: 0,
         errors_dropped: 7,
         required: 1,
@@ -65,7 +65,10 @@ fn every_series_is_there_from_the_start() {
     assert_eq!(series["ipcow_errors_dropped_total"], "7");
     assert_eq!(series["ipcow_restarts_total{part=\"worker\"}"], "5");
     assert_eq!(series["ipcow_endpoints{state=\"suspended\"}"], "1");
-    let unlabelled = 8;
+    assert_eq!(series["ipcow_access_log_written_total"], "8");
+    assert_eq!(series["ipcow_access_log_dropped_total"], "9");
+    assert_eq!(series["ipcow_access_log_untracked_total"], "0");
+    let unlabelled = 11;
     let all: usize = expected.iter().map(|(_, count)| count).sum();
     assert_eq!(series.len(), all + unlabelled - 1, "nothing else is there\n{page}");
 }

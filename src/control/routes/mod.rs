@@ -134,37 +134,9 @@ impl At {
     }
 }
 
-/// The whole API, for the control socket.
-pub(super) fn control(
-    context: &Arc<Context>,
-) -> impl ServiceFactory<
-    Request,
-    Config = AppConfig,
-    Response = ServiceResponse<impl MessageBody + 'static>,
-    Error = Error,
-    InitError = (),
-    Service: 'static,
-    Future: 'static,
-> + 'static {
-    app(context, None)
-}
-
-/// The API of the admin address: whatever does not read is refused by its guard.
-pub(super) fn admin(
-    context: &Arc<Context>,
-) -> impl ServiceFactory<
-    Request,
-    Config = AppConfig,
-    Response = ServiceResponse<impl MessageBody + 'static>,
-    Error = Error,
-    InitError = (),
-    Service: 'static,
-    Future: 'static,
-> + 'static {
-    app(context, Some(Guard::new()))
-}
-
-fn app(
+/// The whole API, for the control socket. Under the guard's `rules`, for the admin address:
+/// whatever does not read is refused there.
+pub(super) fn app(
     context: &Arc<Context>,
     rules: Option<Guard>,
 ) -> impl ServiceFactory<
