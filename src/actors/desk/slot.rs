@@ -119,10 +119,16 @@ impl Desk {
             return;
         };
         slot.silent_since = None;
-        if std::mem::take(&mut slot.hung) {
+        self.hangs_no_longer(beat.worker);
+    }
+
+    /// The worker's thread has said something, whatever that was.
+    pub(super) fn hangs_no_longer(&mut self, worker: WorkerId) {
+        let hung = self.slot_mut(worker).map(|slot| &mut slot.hung);
+        if hung.is_some_and(std::mem::take) {
             self.setup.table.worker_came();
             self.publish_hung();
-            self.tell(Event::WorkerAnswers { worker: beat.worker });
+            self.tell(Event::WorkerAnswers { worker });
         }
     }
 
