@@ -1,13 +1,13 @@
 //! Carries injected faults to where they hurt. For tests alone.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::handle::Shared;
 use super::tree::Tree;
 use crate::actors::local::WorkerLocal;
-use crate::actors::poison::{Block, Injection, Poison};
+use crate::actors::poison::{Block, Injection, Poison, order};
 use crate::spec::Protocol;
 use crate::supervision::WorkerId;
 
@@ -25,25 +25,25 @@ pub(super) fn inject(tree: &Tree, shared: &Shared, injection: Injection) {
     };
     match injection {
         Injection::PanicSupervisor => {
-            let _gone = tree.guardian.supervisor().map(|addr| addr.try_send(Poison));
+            let _gone = tree.guardian.supervisor().map(|addr| order(addr, Poison));
         }
         Injection::PanicErrorLog => {
-            let _gone = tree.guardian.error_log().map(|addr| addr.try_send(Poison));
+            let _gone = tree.guardian.error_log().map(|addr| order(addr, Poison));
         }
         Injection::BlockErrorLog(time) => {
-            let _gone = tree.guardian.error_log().map(|addr| addr.try_send(Block(time)));
+            let _gone = tree.guardian.error_log().map(|addr| order(addr, Block(time)));
         }
         Injection::PanicWorker(worker) => tree.guardian.poison_worker(worker),
         Injection::PanicListener(endpoint) => {
-            // Once: another thread may serve it again before it is asked.
-            let done = Arc::new(AtomicBool::new(false));
+            // Once: several threads may serve it at the same time, and another one
+            // again before it is asked.
+            let done = Arc::new(Mutex::new(false));
             everywhere(&|| {
                 let (done, at) = (Arc::clone(&done), endpoint.socket_addr());
                 let tcp = endpoint.protocol == Protocol::Tcp;
                 Box::new(move |local| {
-                    if !done.load(Ordering::Acquire) && local.poison_listener(at, tcp) {
-                        done.store(true, Ordering::Release);
-                    }
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    *done = *done || local.poison_listener(at, tcp);
                 })
             });
         }

@@ -144,7 +144,8 @@ async fn a_listener_that_panics_is_replaced_and_its_clients_wait() {
         }
         all_are_answered(at);
         let crashed = || async { endpoints(&handle).await.iter().all(|it| it.restarts == round) };
-        assert!(eventually_async(DEADLINE, crashed).await, "round {round}");
+        let crashed = eventually_async(DEADLINE, crashed).await;
+        assert!(crashed, "round {round}: {:?}", endpoints(&handle).await);
     }
     served_by(&handle, 3).await;
     assert!(are_there(at, 3), "the sockets are the same");

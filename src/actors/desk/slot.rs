@@ -6,6 +6,8 @@ use actix::{Addr, ArbiterHandle};
 
 use super::Desk;
 use crate::actors::opening::opened;
+#[cfg(feature = "fault-injection")]
+use crate::actors::poison;
 use crate::actors::protocol::{HeartBeaten, Heartbeat, WorkerStarted};
 use crate::actors::worker::{self, Worker};
 use crate::supervision::{ChunkId, Event, WorkerId, WorkerState};
@@ -163,7 +165,7 @@ impl Desk {
     pub(crate) fn poison_worker(&self, worker: WorkerId) {
         let slot = self.slots.iter().find(|slot| slot.id == worker);
         if let Some(addr) = slot.and_then(|slot| slot.addr.as_ref()) {
-            let _full = addr.try_send(crate::actors::poison::Poison);
+            poison::order(addr.clone(), poison::Poison);
         }
     }
 
