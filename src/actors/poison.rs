@@ -35,7 +35,7 @@ pub enum Injection {
     PanicSession(SocketAddr),
     /// The worker's arbiter ends its loop.
     EndThread(WorkerId),
-    /// The worker's thread does nothing for this long.
+    /// The worker's thread does nothing for this long, from some moment on.
     Hang(WorkerId, Duration),
     /// The ErrorLog handles nothing for this long.
     BlockErrorLog(Duration),

@@ -1,10 +1,14 @@
 //! Carries injected faults to where they hurt. For tests alone.
 
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use super::handle::Shared;
+use tokio::sync::oneshot;
+
+use super::handle::{ServiceHandle, Shared};
+use super::system::Command;
 use super::tree::Tree;
 use crate::actors::local::WorkerLocal;
 use crate::actors::poison::{Block, Injection, Poison, order};
@@ -64,6 +68,46 @@ pub(super) fn inject(tree: &Tree, shared: &Shared, injection: Injection) {
 fn hang(tree: &Tree, worker: WorkerId, time: Duration) {
     if let Some(thread) = tree.guardian.thread(worker) {
         thread.spawn_fn(move || std::thread::sleep(time));
+    }
+}
+
+/// A worker's thread that does nothing until this is dropped.
+#[derive(Debug)]
+#[must_use = "the thread goes on when this is dropped"]
+pub struct Hanging {
+    _until_dropped: mpsc::Sender<Infallible>,
+}
+
+/// What has a thread hang.
+#[derive(Debug)]
+pub(super) struct Hold {
+    begun: oneshot::Sender<()>,
+    over: mpsc::Receiver<Infallible>,
+}
+
+impl Hold {
+    /// Holds this worker's thread, if it has one.
+    pub(super) fn place(self, tree: &Tree, worker: WorkerId) {
+        let Some(thread) = tree.guardian.thread(worker) else { return };
+        thread.spawn_fn(move || {
+            let _nobody_waits = self.begun.send(());
+            let _dropped = self.over.recv();
+        });
+    }
+}
+
+impl ServiceHandle {
+    /// Has a worker's thread do nothing, from when this resolves until what it gives
+    /// is dropped; `None` where there is no such thread. Only with the feature
+    /// `fault-injection`.
+    ///
+    /// For whoever must know what is so while it hangs: when [`Injection::Hang`]
+    /// begins and ends, nobody is told.
+    pub async fn hang(&self, worker: WorkerId) -> Option<Hanging> {
+        let (begun, begins) = oneshot::channel();
+        let (until_dropped, over) = mpsc::channel();
+        let _ended_already = self.commands.send(Command::Hang(worker, Hold { begun, over }));
+        begins.await.ok().map(|()| Hanging { _until_dropped: until_dropped })
     }
 }
 

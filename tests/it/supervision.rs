@@ -231,9 +231,10 @@ async fn a_worker_that_hangs_is_seen_and_not_replaced() {
     let handle = start("[threads]\nworkers = 2", "127.0.0.1:0x2");
     let mut events = handle.events();
     handle.wait_ready().await.expect("it runs");
-    handle.inject(Injection::Hang(WorkerId(2), Duration::from_secs(5)));
+    let hangs = handle.hang(WorkerId(2)).await.expect("it has a thread");
     event(&mut events, |event| *event == Event::WorkerHung { worker: WorkerId(2) }).await;
     assert_eq!(handle.snapshot().hung_workers, 1);
+    drop(hangs);
     assert!(eventually(DEADLINE, || handle.snapshot().hung_workers == 0));
     let summary = handle.shutdown().await.expect("it drains");
     assert_eq!(summary.restarts.workers, 0);
