@@ -102,6 +102,8 @@ async fn each_worker_has_a_socket_of_each_endpoint_and_all_of_them_answer() {
     assert!(are_there(at, 3));
     served_by(&handle, 3).await;
     all_are_answered(at);
+    // A datagram is booked after its answer has left: for its endpoint, then in total.
+    assert!(eventually(DEADLINE, || handle.snapshot().totals.replied == 48));
     let [tcp, udp] = &endpoints(&handle).await[..] else { panic!("two endpoints") };
     let rows = serde_json::to_value([tcp, udp]).expect("JSON");
     assert_eq!((&rows[0]["workers"], &rows[1]["workers"]), (&[1, 2, 3].into(), &[1, 2, 3].into()));

@@ -155,9 +155,10 @@ async fn a_thread_that_ends_is_replaced_and_only_its_own_sessions_are_lost() {
         .await;
     assert!(eventually(DEADLINE, || {
         let snapshot = handle.snapshot();
-        snapshot.endpoints.listening == 8 && snapshot.chunks.completed == 2
+        let served = snapshot.endpoints.listening == 8 && snapshot.chunks.completed == 2;
+        // A thread is known to have ended before its last session is booked.
+        served && snapshot.totals.failed == own
     }));
-    assert_eq!(handle.snapshot().totals.failed, own);
     let alive = clients
         .iter_mut()
         .filter_map(|client| client.write_all(b"?").ok().map(|()| client))
