@@ -242,6 +242,29 @@ async fn a_worker_that_hangs_is_seen_and_not_replaced() {
 }
 
 #[tokio::test]
+async fn a_worker_that_answers_with_its_death_hangs_no_longer_and_its_sessions_end_in_a_drain() {
+    let keys = "[threads]\nworkers = 2\n[retry]\ninitial_backoff_ms = 5000\njitter = 0.0";
+    let handle = start(keys, "127.0.0.1:0x8");
+    let mut events = handle.events();
+    let ready = handle.wait_ready().await.expect("it runs");
+    let endpoints = bound(&ready, Protocol::Tcp);
+    let _clients: Vec<_> =
+        endpoints.iter().flat_map(|endpoint| sessions(endpoint.socket_addr(), 1)).collect();
+    let worker = WorkerId(1);
+    handle.inject(Injection::PanicWorker(worker));
+    event(&mut events, |event| *event == Event::WorkerRestarted { worker }).await;
+    let hangs = handle.hang(worker).await.expect("it has a thread");
+    // Its successor, whose heart would beat, comes five seconds later.
+    handle.inject(Injection::PanicWorker(worker));
+    event(&mut events, |event| *event == Event::WorkerHung { worker }).await;
+    drop(hangs);
+    event(&mut events, |event| matches!(event, Event::WorkerCrashed { .. })).await;
+    assert_eq!(handle.snapshot().hung_workers, 0);
+    let totals = handle.shutdown().await.expect("it drains").totals;
+    assert_eq!((totals.closed, totals.forced), (8, 0));
+}
+
+#[tokio::test]
 async fn a_poisoned_chunk_is_quarantined_and_the_other_chunks_are_untouched() {
     let keys = "[threads]\nworkers = 2\n[chunks]\nsize = 2\n[supervision]\nmax_restarts = 3\n\
                 [retry]\ninitial_backoff_ms = 1\nquarantine_probe_secs = 0";
