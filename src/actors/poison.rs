@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::panic::panic_any;
 use std::time::Duration;
 
-use actix::{AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::dev::SendError;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 
 use super::error_log::ErrorLog;
 use super::listener::Listener;
@@ -34,7 +35,7 @@ pub enum Injection {
     PanicSession(SocketAddr),
     /// The worker's arbiter ends its loop.
     EndThread(WorkerId),
-    /// The worker's thread does nothing for this long.
+    /// The worker's thread does nothing for this long, from some moment on.
     Hang(WorkerId, Duration),
     /// The ErrorLog handles nothing for this long.
     BlockErrorLog(Duration),
@@ -62,6 +63,21 @@ macro_rules! mortal {
 }
 
 mortal!(Supervisor, ErrorLog, Worker, Listener, UdpListener, EchoSession, OwnSession);
+
+/// Gives an actor an order of a test; one whose mailbox is full gets it when there is
+/// room.
+pub(crate) fn order<A, M>(addr: Addr<A>, order: M)
+where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    if let Err(SendError::Full(order)) = addr.try_send(order) {
+        actix::spawn(async move {
+            let _dead = addr.send(order).await;
+        });
+    }
+}
 
 /// Panics with this message.
 pub(crate) fn die(message: &str) {

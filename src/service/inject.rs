@@ -1,13 +1,17 @@
 //! Carries injected faults to where they hurt. For tests alone.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use super::handle::Shared;
+use tokio::sync::oneshot;
+
+use super::handle::{ServiceHandle, Shared};
+use super::system::Command;
 use super::tree::Tree;
 use crate::actors::local::WorkerLocal;
-use crate::actors::poison::{Block, Injection, Poison};
+use crate::actors::poison::{Block, Injection, Poison, order};
 use crate::spec::Protocol;
 use crate::supervision::WorkerId;
 
@@ -25,25 +29,25 @@ pub(super) fn inject(tree: &Tree, shared: &Shared, injection: Injection) {
     };
     match injection {
         Injection::PanicSupervisor => {
-            let _gone = tree.guardian.supervisor().map(|addr| addr.try_send(Poison));
+            let _gone = tree.guardian.supervisor().map(|addr| order(addr, Poison));
         }
         Injection::PanicErrorLog => {
-            let _gone = tree.guardian.error_log().map(|addr| addr.try_send(Poison));
+            let _gone = tree.guardian.error_log().map(|addr| order(addr, Poison));
         }
         Injection::BlockErrorLog(time) => {
-            let _gone = tree.guardian.error_log().map(|addr| addr.try_send(Block(time)));
+            let _gone = tree.guardian.error_log().map(|addr| order(addr, Block(time)));
         }
         Injection::PanicWorker(worker) => tree.guardian.poison_worker(worker),
         Injection::PanicListener(endpoint) => {
-            // Once: another thread may serve it again before it is asked.
-            let done = Arc::new(AtomicBool::new(false));
+            // Once: several threads may serve it at the same time, and another one
+            // again before it is asked.
+            let done = Arc::new(Mutex::new(false));
             everywhere(&|| {
                 let (done, at) = (Arc::clone(&done), endpoint.socket_addr());
                 let tcp = endpoint.protocol == Protocol::Tcp;
                 Box::new(move |local| {
-                    if !done.load(Ordering::Acquire) && local.poison_listener(at, tcp) {
-                        done.store(true, Ordering::Release);
-                    }
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    *done = *done || local.poison_listener(at, tcp);
                 })
             });
         }
@@ -64,6 +68,46 @@ pub(super) fn inject(tree: &Tree, shared: &Shared, injection: Injection) {
 fn hang(tree: &Tree, worker: WorkerId, time: Duration) {
     if let Some(thread) = tree.guardian.thread(worker) {
         thread.spawn_fn(move || std::thread::sleep(time));
+    }
+}
+
+/// A worker's thread that does nothing until this is dropped.
+#[derive(Debug)]
+#[must_use = "the thread goes on when this is dropped"]
+pub struct Hanging {
+    _until_dropped: mpsc::Sender<Infallible>,
+}
+
+/// What has a thread hang.
+#[derive(Debug)]
+pub(super) struct Hold {
+    begun: oneshot::Sender<()>,
+    over: mpsc::Receiver<Infallible>,
+}
+
+impl Hold {
+    /// Holds this worker's thread, if it has one.
+    pub(super) fn place(self, tree: &Tree, worker: WorkerId) {
+        let Some(thread) = tree.guardian.thread(worker) else { return };
+        thread.spawn_fn(move || {
+            let _nobody_waits = self.begun.send(());
+            let _dropped = self.over.recv();
+        });
+    }
+}
+
+impl ServiceHandle {
+    /// Has a worker's thread do nothing, from when this resolves until what it gives
+    /// is dropped; `None` where there is no such thread. Only with the feature
+    /// `fault-injection`.
+    ///
+    /// For whoever must know what is so while it hangs: when [`Injection::Hang`]
+    /// begins and ends, nobody is told.
+    pub async fn hang(&self, worker: WorkerId) -> Option<Hanging> {
+        let (begun, begins) = oneshot::channel();
+        let (until_dropped, over) = mpsc::channel();
+        let _ended_already = self.commands.send(Command::Hang(worker, Hold { begun, over }));
+        begins.await.ok().map(|()| Hanging { _until_dropped: until_dropped })
     }
 }
 

@@ -42,6 +42,8 @@ pub use builder::{Service, ServiceBuilder, StartError};
 pub use changes::{Changed, SuspendOptions};
 pub use handle::{ServiceGone, ServiceHandle, Snapshot};
 pub use handover::{Offer, OfferError, OfferedSocket};
+#[cfg(feature = "fault-injection")]
+pub use inject::Hanging;
 pub use operations::{ListOptions, OperationError};
 pub use pages::Pages;
 pub use port_holders::port_holder;

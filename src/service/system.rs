@@ -10,6 +10,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::adoption::Adoption;
 use super::handle::{ServiceHandle, Shared};
+#[cfg(feature = "fault-injection")]
+use super::inject::Hold;
 use super::planning::Plan;
 use super::retiring::retire;
 use super::subscribers::{Subscribers, Subscription};
@@ -25,6 +27,8 @@ use crate::actors::records::Records;
 use crate::actors::roster::Roster;
 use crate::actors::spread;
 use crate::config::{Config, LiveConfig};
+#[cfg(feature = "fault-injection")]
+use crate::supervision::WorkerId;
 use crate::supervision::{Event, Totals, WorkerCounters};
 
 /// What a handle asks of the service's thread.
@@ -47,6 +51,9 @@ pub(super) enum Command {
     /// Suffer this fault.
     #[cfg(feature = "fault-injection")]
     Inject(Injection),
+    /// Have this worker's thread hang.
+    #[cfg(feature = "fault-injection")]
+    Hang(WorkerId, Hold),
 }
 
 /// Faults that a service has from its start: none without `fault-injection`.
@@ -223,6 +230,8 @@ async fn serve(
             Command::Subscribe(subscription) => subscribers.add(subscription),
             #[cfg(feature = "fault-injection")]
             Command::Inject(injection) => super::inject::inject(tree, shared, injection),
+            #[cfg(feature = "fault-injection")]
+            Command::Hang(worker, hold) => hold.place(tree, worker),
         }
     }
 }

@@ -134,18 +134,18 @@ async fn in_quarantine() {
     }
 }
 
-/// Injects until the crash is told.
-async fn crash(handle: &ServiceHandle, injection: Injection) {
+/// Crashes something twice. The first crash is made good at once, as `back` is told;
+/// the second after five seconds.
+async fn crash_twice(handle: &ServiceHandle, injection: Injection, back: impl Fn(&Event) -> bool) {
     let mut events = handle.events();
-    loop {
-        handle.inject(injection);
-        let crashed = event(&mut events, |event| {
-            matches!(event, Event::WorkerCrashed { .. } | Event::ListenerCrashed { .. })
-        });
-        if tokio::time::timeout(Duration::from_millis(50), crashed).await.is_ok() {
-            return;
-        }
-    }
+    let crashed = |event: &Event| {
+        matches!(event, Event::WorkerCrashed { .. } | Event::ListenerCrashed { .. })
+    };
+    handle.inject(injection);
+    event(&mut events, crashed).await;
+    event(&mut events, back).await;
+    handle.inject(injection);
+    event(&mut events, crashed).await;
 }
 
 #[tokio::test]
@@ -156,9 +156,8 @@ async fn while_a_worker_waits_for_its_replacement() {
             endpoints.iter().map(|endpoint| connect(endpoint.socket_addr())).collect();
         clients.iter_mut().for_each(|client| echo_tcp(client, b"before"));
         for worker in [WorkerId(1), WorkerId(2)] {
-            // The first crash is made good at once, the second after five seconds.
-            crash(&handle, Injection::PanicWorker(worker)).await;
-            crash(&handle, Injection::PanicWorker(worker)).await;
+            let back = |event: &Event| *event == Event::WorkerRestarted { worker };
+            crash_twice(&handle, Injection::PanicWorker(worker), back).await;
         }
         clients.iter_mut().for_each(|client| echo_tcp(client, b"nobody opens, all serve"));
         let summary = end(&handle, way).await;
@@ -176,8 +175,8 @@ async fn while_a_worker_waits_for_its_replacement() {
 async fn while_a_listener_waits_to_be_served_again() {
     for way in BOTH {
         let (handle, endpoints) = ready(SLOW).await;
-        crash(&handle, Injection::PanicListener(endpoints[0])).await;
-        crash(&handle, Injection::PanicListener(endpoints[0])).await;
+        let injection = Injection::PanicListener(endpoints[0]);
+        crash_twice(&handle, injection, |event| event.recovers(&endpoints[0])).await;
         // It waits in the backlog of a socket that nobody serves for five seconds.
         let _waiting = connect(endpoints[0].socket_addr());
         let summary = end(&handle, way).await;
@@ -212,8 +211,8 @@ async fn while_a_worker_hangs() {
 #[tokio::test]
 async fn a_worker_that_hangs_for_ever_keeps_no_service_from_its_stop() {
     let (handle, _endpoints) = ready(SLOW).await;
-    handle.inject(Injection::Hang(WorkerId(1), 2 * DEADLINE));
-    let began = std::time::Instant::now();
+    let _hangs = handle.hang(WorkerId(1)).await.expect("it has a thread");
+    let began = Instant::now();
     handle.stop().await.expect("it stops");
     assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
 }
@@ -225,12 +224,19 @@ async fn a_worker_that_hangs_for_ever_keeps_no_drain_from_its_end() {
     let mut clients: Vec<_> =
         endpoints.iter().map(|endpoint| connect(endpoint.socket_addr())).collect();
     clients.iter_mut().for_each(|client| echo_tcp(client, b"before"));
-    handle.inject(Injection::Hang(WorkerId(1), 2 * DEADLINE));
+    // A busy worker gets fewer of them.
+    let held = handle.loads()[0].sessions;
+    assert!((1..8).contains(&held), "{:?}", handle.loads());
+    let _hangs = handle.hang(WorkerId(1)).await.expect("it has a thread");
     let began = Instant::now();
     let summary = handle.shutdown().await.expect("it drains");
     assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
     let totals = &summary.totals;
-    assert_eq!((totals.closed, totals.active()), (4, 4), "the other worker's sessions ended");
+    assert_eq!(
+        (totals.closed, totals.active()),
+        (8 - held, held),
+        "the other worker's sessions ended"
+    );
 }
 
 /// Kills these twice, and ends the service while they wait for a second to come back.

@@ -2,7 +2,6 @@
 //! order, and none of it waits for them.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::time::Duration;
 
 use ipcow::config::load_str;
 use ipcow::service::{
@@ -195,8 +194,9 @@ async fn crashes_restarts_and_a_worker_that_hangs_and_answers_again_are_told() {
     handle.inject(Injection::EndThread(lost));
     until_is(&mut events, |event| matches!(event, Event::WorkerLost { .. })).await;
     until_is(&mut events, |event| *event == Event::WorkerRestarted { worker: lost }).await;
-    handle.inject(Injection::Hang(worker, Duration::from_secs(4)));
+    let hangs = handle.hang(worker).await.expect("it has a thread");
     until_is(&mut events, |event| *event == Event::WorkerHung { worker }).await;
+    drop(hangs);
     until_is(&mut events, |event| *event == Event::WorkerAnswers { worker }).await;
     let summary = handle.shutdown().await.expect("it drains");
     // What was told is what was counted.

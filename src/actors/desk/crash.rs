@@ -70,7 +70,11 @@ impl Desk {
             slot.greeted = true;
             slot.state = WorkerState::Idle;
         }
-        if !present {
+        if present {
+            // Or nobody would say so before its successor does, and a drain would not
+            // wait for the sessions of a thread that runs.
+            self.hangs_no_longer(worker);
+        } else {
             self.refuse_late("the end of a Worker");
         }
         if draining || !present {

@@ -6,6 +6,8 @@ use actix::{Addr, ArbiterHandle};
 
 use super::Desk;
 use crate::actors::opening::opened;
+#[cfg(feature = "fault-injection")]
+use crate::actors::poison;
 use crate::actors::protocol::{HeartBeaten, Heartbeat, WorkerStarted};
 use crate::actors::worker::{self, Worker};
 use crate::supervision::{ChunkId, Event, WorkerId, WorkerState};
@@ -119,10 +121,16 @@ impl Desk {
             return;
         };
         slot.silent_since = None;
-        if std::mem::take(&mut slot.hung) {
+        self.hangs_no_longer(beat.worker);
+    }
+
+    /// The worker's thread has said something, whatever that was.
+    pub(super) fn hangs_no_longer(&mut self, worker: WorkerId) {
+        let hung = self.slot_mut(worker).map(|slot| &mut slot.hung);
+        if hung.is_some_and(std::mem::take) {
             self.setup.table.worker_came();
             self.publish_hung();
-            self.tell(Event::WorkerAnswers { worker: beat.worker });
+            self.tell(Event::WorkerAnswers { worker });
         }
     }
 
@@ -157,7 +165,7 @@ impl Desk {
     pub(crate) fn poison_worker(&self, worker: WorkerId) {
         let slot = self.slots.iter().find(|slot| slot.id == worker);
         if let Some(addr) = slot.and_then(|slot| slot.addr.as_ref()) {
-            let _full = addr.try_send(crate::actors::poison::Poison);
+            poison::order(addr.clone(), poison::Poison);
         }
     }
 

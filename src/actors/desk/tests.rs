@@ -95,6 +95,23 @@ fn a_lost_thread_hangs_no_longer_and_its_late_reports_change_nothing() {
 }
 
 #[test]
+fn a_worker_that_answers_with_its_death_hangs_no_longer_and_a_drain_waits_for_its_thread() {
+    let now = Instant::now();
+    for drains in [false, true] {
+        let (mut desk, worker) = (desk(now), WorkerId(1));
+        let epoch = desk.slots[0].epoch;
+        desk.slots[0].hung = true;
+        desk.slots[0].drained = false;
+        desk.publish_hung();
+        desk.drain = drains.then(DrainReport::default);
+        desk.worker_ended(WorkerEnded { worker, epoch, panic: None }, now);
+        assert_eq!(desk.setup.board.hung(), 0, "its thread has said so");
+        desk.check_drained();
+        assert!(!*desk.setup.drained.borrow(), "its sessions may still end");
+    }
+}
+
+#[test]
 fn a_chunk_that_crashed_its_worker_once_too_often_rests_also_when_the_thread_ends_next() {
     let now = Instant::now();
     let mut desk = desk(now);

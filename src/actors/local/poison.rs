@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::{HERE, ListenerAddr, WorkerLocal};
-use crate::actors::poison::Poison;
+use crate::actors::poison::{Poison, order};
 
 impl ListenerAddr {
     fn poison(&self) {
         match self {
-            Self::Tcp(addr) => drop(addr.upgrade().map(|addr| addr.try_send(Poison))),
-            Self::Udp(addr) => drop(addr.upgrade().map(|addr| addr.try_send(Poison))),
+            Self::Tcp(addr) => drop(addr.upgrade().map(|addr| order(addr, Poison))),
+            Self::Udp(addr) => drop(addr.upgrade().map(|addr| order(addr, Poison))),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
-use ipcow::service::{Injection, Service};
+use ipcow::service::Service;
 use ipcow::supervision::WorkerId;
 
 use super::*;
@@ -59,16 +59,17 @@ async fn no_sign_of_life_is_given_while_a_worker_hangs() {
     let story = async {
         hear(&hears, is_beat).await;
         hear(&hears, is_beat).await;
-        handle.inject(Injection::Hang(WorkerId(1), Duration::from_secs(6)));
+        let hangs = handle.hang(WorkerId(1)).await.expect("it has a thread");
         hear(&hears, |message| message.contains("1 worker hangs")).await;
         // What was sent before the worker was seen to hang is not of interest.
         while hears.try_recv().is_ok() {}
         let quiet = Instant::now() + Duration::from_secs(1);
-        while Instant::now() < quiet && handle.snapshot().hung_workers > 0 {
+        while Instant::now() < quiet {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let heard = hears.try_recv();
             assert!(!heard.as_deref().is_ok_and(is_beat), "{heard:?}");
         }
+        drop(hangs);
         hear(&hears, is_beat).await;
         assert_eq!(handle.snapshot().hung_workers, 0);
     };
