@@ -1,8 +1,8 @@
 //! What the kernel knows about one socket or thread, and options of a session.
 //!
 //! With those below it the only file with `unsafe`: registrations,
-//! questions, calls for many datagrams, and descriptors of other processes, for which no
-//! dependency has a safe call. Never opens or binds a socket.
+//! questions, calls for many datagrams, descriptors of other processes, and code for some
+//! processors only, for which no dependency has a safe call. Never opens or binds a socket.
 
 pub(super) mod batch;
 pub(crate) mod descriptors;
