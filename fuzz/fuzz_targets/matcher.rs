@@ -8,10 +8,10 @@ use libfuzzer_sys::fuzz_target;
 use terminator::{Feed, Scan, Terminator};
 
 // The library keeps them private; they need nothing else of the crate.
-#[path = "../../src/net/terminator.rs"]
-mod terminator;
 #[path = "../../src/net/sys/screen.rs"]
 mod screen;
+#[path = "../../src/net/terminator.rs"]
+mod terminator;
 
 /// As in the library, where the file looks for it.
 mod sys {

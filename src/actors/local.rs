@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Context, Handler, WeakAddr};
+use actix::{Actor, Arbiter, Context, Handler, WeakAddr};
 use slab::Slab;
 use tokio::sync::Notify;
 
@@ -216,7 +216,13 @@ impl WorkerLocal {
         }
         let made = Rc::new(Reactor::new()?);
         Ok(self.reactor.get_or_init(|| {
-            actix::spawn(Rc::clone(&made).run());
+            let run = Rc::clone(&made).run();
+            actix::spawn(async move {
+                let error = run.await;
+                tracing::error!(%error, "a worker's thread cannot watch its sessions, and ends");
+                // Another one takes its place.
+                Arbiter::current().stop();
+            });
             made
         }))
     }

@@ -157,21 +157,21 @@ impl Reactor {
         Ok((LeanStream::new(tcp, ready), registration))
     }
 
-    /// Polls the tasks, until this future is dropped; they are dropped with it.
-    pub(crate) async fn run(self: Rc<Self>) {
+    /// Polls the tasks, until this future is dropped; they are dropped with it. Resolves
+    /// where their connections cannot be watched any more, and says why.
+    pub(crate) async fn run(self: Rc<Self>) -> io::Error {
         let _end = End(&self);
         let mut told = Vec::with_capacity(BATCH);
-        let ended = poll_fn(|cx| self.poll_turn(cx, &mut told)).await;
-        tracing::error!("the connections of a thread cannot be watched: {ended}");
+        poll_fn(|cx| self.poll_turn(cx, &mut told)).await
     }
 
-    /// One turn for each task that was called, and for each whose connection is ready:
-    /// at most [`BATCH`] of these, then the thread's other tasks run.
+    /// One turn for each task whose connection is ready, and for each that was called: at
+    /// most [`BATCH`] of either, then the thread's other tasks run.
     fn poll_turn(&self, cx: &mut Context<'_>, told: &mut Vec<Told>) -> Poll<io::Error> {
         if !self.waker.borrow().as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             self.waker.replace(Some(cx.waker().clone()));
         }
-        let called = self.called.borrow().len();
+        let called = self.called.borrow().len().min(BATCH);
         let full = loop {
             match self.poller.poll(cx, told) {
                 Poll::Pending => break false,

@@ -92,6 +92,31 @@ fn an_accept_that_always_fails_keeps_no_drain_from_ending() {
 }
 
 #[test]
+fn a_thread_that_signals_interrupt_while_it_asks_who_is_ready_serves_on() {
+    if !needs(&[Need::Tool("strace")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("trace");
+    let mut server = Ipcow::serve(["tcp://127.0.0.1:0", "--workers", "1"])
+        .traced(&file, &["trace=epoll_wait", "inject=epoll_wait:error=EINTR:when=2+2"])
+        .start();
+    let at = server.ready().tcp();
+    let mut clients: Vec<_> = (0..20).map(|_| connect(at)).collect();
+    for round in 0..10_u8 {
+        for client in &mut clients {
+            echo_tcp(client, &[round; 100]);
+        }
+    }
+    drop(clients);
+    let trace = std::fs::read_to_string(file).expect("a trace");
+    assert!(trace.contains("(INJECTED)"), "it never happened");
+    let summary = server.terminate().expect_code(0).summary();
+    assert_eq!(summary["sessions"]["closed"], 20, "{summary}");
+    assert_eq!(summary["restarts"]["workers"], 0, "{summary}");
+}
+
+#[test]
 fn a_udp_socket_that_finds_no_memory_pauses_and_loses_no_datagram() {
     if !needs(&[Need::Tool("strace")]) {
         return;

@@ -177,6 +177,31 @@ async fn whoever_has_the_place_of_another_does_not_hear_its_calls() {
     assert_eq!(polls.get(), 2);
 }
 
+#[tokio::test(flavor = "local")]
+async fn tasks_that_never_have_enough_leave_the_thread_to_others_in_between() {
+    let reactor = reactor();
+    let polls = Rc::new(Cell::new(0));
+    let mut held = Vec::new();
+    for _ in 0..3 * BATCH {
+        let (client, server) = pair();
+        let (stream, registration) = reactor.register(server).expect("a registration");
+        let count = Rc::clone(&polls);
+        registration.begin(poll_fn(move |cx| {
+            count.set(count.get() + 1);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        held.push((client, stream));
+    }
+    spawn_local(reactor.run());
+    let mut before = 0;
+    while polls.get() < 30 * BATCH {
+        tokio::task::yield_now().await;
+        assert!(polls.get() - before <= 2 * BATCH, "{} in a row", polls.get() - before);
+        before = polls.get();
+    }
+}
+
 struct Fragile(Rc<Cell<u32>>);
 
 impl Drop for Fragile {

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::task::{Context, Poll};
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -71,15 +72,21 @@ impl Poller {
     }
 
     /// Waits until there is something to tell, and puts it into `told`: at most
-    /// [`BATCH`], and fewer when that is all there is now.
+    /// [`BATCH`], and fewer when that is all there is now; none where what there
+    /// was is gone.
     ///
     /// # Errors
-    /// What epoll_wait(2) says, or that the runtime is shutting down.
+    /// What epoll_wait(2) says but EINTR, or that the runtime is shutting down.
     pub(crate) fn poll(&self, cx: &mut Context<'_>, told: &mut Vec<Told>) -> Poll<io::Result<()>> {
         told.clear();
         self.0.poll_batch(cx, |instance| {
             let mut events = [EpollEvent::empty(); BATCH];
-            let count = instance.0.wait(&mut events, EpollTimeout::ZERO)?;
+            let count = loop {
+                match instance.0.wait(&mut events, EpollTimeout::ZERO) {
+                    Err(Errno::EINTR) => {}
+                    counted => break counted?,
+                }
+            };
             told.extend(events[..count].iter().map(Told::from));
             Ok(((), count < BATCH))
         })

@@ -165,13 +165,14 @@ async fn a_session_that_is_finished_answers_what_nobody_has_told_of() {
     client.write_all(b"hello").await.expect("a write");
     client.read_exact(&mut [0; 5]).await.expect("the echo");
     assert_eq!(client.try_write(b"late").expect("room"), 4);
-    let mut pump = pump.borrow_mut();
-    pump.stream().look_again();
-    pump.finish(End::Drain);
-    let polled = pump.poll(&mut Context::from_waker(Waker::noop()), &mut scratch, &mut tally);
-    assert_eq!((polled, tally.written), (Poll::Ready(End::Drain), 4));
+    {
+        let mut pump = pump.borrow_mut();
+        pump.stream().look_again();
+        pump.finish(End::Drain);
+        let polled = pump.poll(&mut Context::from_waker(Waker::noop()), &mut scratch, &mut tally);
+        assert_eq!((polled, tally.written), (Poll::Ready(End::Drain), 4));
+    }
     let mut late = Vec::new();
-    drop(pump);
     client.read_to_end(&mut late).await.expect("FIN, not RST");
     assert_eq!(late, b"late");
 }
