@@ -75,11 +75,10 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Whether every endpoint was decided, and enough of them listen. What an operator
-    /// suspended is not missing.
+    /// suspended is not missing, and does not listen either.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
-        let listening = self.endpoints.listening + self.endpoints.suspended;
-        self.decided && !self.draining && listening >= self.required
+        self.decided && !self.draining && self.endpoints.listening >= self.required
     }
 
     /// What the service is doing, in a word.

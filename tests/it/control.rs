@@ -89,7 +89,13 @@ fn orders_suspend_drain_resume_retry_add_and_remove() {
     let suspended = "/api/v1/endpoints?state=suspended";
     assert_eq!(lab.states(suspended), [(tcp.clone(), "suspended".to_owned())]);
     assert_eq!(lab.api.get("/readyz").expect(200)["state"], "ready", "that was intended");
-    assert_eq!(order("resume", json!({ "select": "state:suspended" }))["changed"], 1);
+    order("suspend", json!({ "select": "*" }));
+    let nothing_listens = lab.api.get("/readyz").expect(503);
+    assert_eq!(
+        (&nothing_listens["ready"], &nothing_listens["state"]),
+        (&json!(false), &json!("ready"))
+    );
+    assert_eq!(order("resume", json!({ "select": "state:suspended" }))["changed"], 4);
     assert!(eventually(DEADLINE, || !refused(first)));
     // By the service's own timer.
     order("suspend", json!({ "select": tcp, "sessions": "reset", "for": "50ms" }));
