@@ -71,6 +71,7 @@
 //! | `signals` | `service::signals` |
 //! | `process` | `process::confine`: user, group, capabilities and sandbox |
 //! | `http` | what the control API needs |
+//! | `access-log` | `service::AccessLog`: records as lines of JSON in a file |
 //! | `cli` (default) | all of these, and what the `ipcow` program needs: arguments, terminal output, log formats |
 //! | `fault-injection` | faults on demand, for tests alone |
 //!

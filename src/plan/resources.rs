@@ -8,8 +8,8 @@ use std::fmt;
 use super::demand::Demand;
 use crate::config;
 
-/// Threads that run beside the workers: main, the service's System, and the
-/// writers of stdout and stderr.
+/// Threads that are started beside the workers': the service's System, the control API's, and
+/// the writers of stdout and stderr.
 const SERVICE_THREADS: u64 = 4;
 
 /// Descriptors that a worker's thread holds: those of its event loop (epoll, eventfd, and
@@ -66,7 +66,7 @@ pub enum ThreadBound {
     CgroupPids,
     /// `kernel.threads-max` or `kernel.pid_max`.
     Kernel,
-    /// Descriptors: each worker needs four, and listeners need the most.
+    /// Descriptors: each worker needs five, and listeners need the most.
     OpenFiles,
 }
 

@@ -66,7 +66,7 @@ impl Io<'_, '_> {
 
     /// Writes until all is taken or no more is; how many bytes were.
     ///
-    /// Fewer than all means that the task will be woken.
+    /// Fewer than all means that the task will be polled again.
     pub(super) fn write<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
