@@ -45,7 +45,9 @@ pub(crate) struct LeanStream {
 
 impl LeanStream {
     /// `tcp` does not block, and `ready` hears what epoll(7) tells of it.
-    pub(super) const fn new(tcp: TcpStream, ready: Rc<Readiness>) -> Self {
+    pub(super) fn new(tcp: TcpStream, ready: Rc<Readiness>) -> Self {
+        // There is room in a connection that nothing was written to.
+        ready.writable.set(true);
         Self { tcp, ready }
     }
 

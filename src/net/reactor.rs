@@ -32,17 +32,21 @@ type Task = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) struct Reactor {
     poller: Poller,
     places: RefCell<Slab<Place>>,
-    /// Tasks that are to be polled whatever their connections say.
+    /// Tasks that are to be polled whatever their connections say, each of them once.
     called: RefCell<VecDeque<Key>>,
     /// Wakes [`Self::run`].
     waker: RefCell<Option<Waker>>,
     turn: Arc<Turn>,
     tasks_waker: Waker,
     registered: Cell<u32>,
+    /// Nobody polls any more.
+    ended: Cell<bool>,
 }
 
 struct Place {
     key: Key,
+    /// It waits among those that were called.
+    called: bool,
     ready: Rc<Readiness>,
     /// `None` before it begins, and while it is polled.
     task: Option<Task>,
@@ -98,7 +102,7 @@ impl Registration {
 
     /// Has the task polled soon.
     pub(crate) fn call(&self) {
-        self.reactor.called.borrow_mut().push_back(self.key);
+        self.reactor.enqueue(self.key);
         if let Some(waker) = &*self.reactor.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -106,10 +110,11 @@ impl Registration {
 }
 
 /// Drops the tasks of a reactor that does not run any more.
-struct End<'a>(&'a Reactor);
+struct End(Rc<Reactor>);
 
-impl Drop for End<'_> {
+impl Drop for End {
     fn drop(&mut self) {
+        self.0.ended.set(true);
         let places = std::mem::take(&mut *self.0.places.borrow_mut());
         for (_, place) in places {
             if catch_unwind(AssertUnwindSafe(|| drop(place))).is_err() {
@@ -134,17 +139,22 @@ impl Reactor {
             tasks_waker: Waker::from(Arc::clone(&turn)),
             turn,
             registered: Cell::default(),
+            ended: Cell::default(),
         })
     }
 
     /// Takes a connection, which must not block, and keeps a place for its task.
     ///
     /// # Errors
-    /// As [`Poller::add`]; the connection is closed then.
+    /// As [`Poller::add`], and where the reactor does not run any more; the connection is
+    /// closed then.
     pub(crate) fn register(
         self: &Rc<Self>,
         tcp: TcpStream,
     ) -> io::Result<(LeanStream, Registration)> {
+        if self.ended.get() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let mut places = self.places.borrow_mut();
         let vacant = places.vacant_entry();
         let place = u32::try_from(vacant.key()).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -152,17 +162,18 @@ impl Reactor {
         let key = Key { place, number };
         self.poller.add(&tcp, key.pack())?;
         let ready = Rc::new(Readiness::default());
-        vacant.insert(Place { key, ready: Rc::clone(&ready), task: None });
+        vacant.insert(Place { key, called: false, ready: Rc::clone(&ready), task: None });
         let registration = Registration { reactor: Rc::clone(self), key };
         Ok((LeanStream::new(tcp, ready), registration))
     }
 
     /// Polls the tasks, until this future is dropped; they are dropped with it. Resolves
     /// where their connections cannot be watched any more, and says why.
-    pub(crate) async fn run(self: Rc<Self>) -> io::Error {
-        let _end = End(&self);
+    pub(crate) fn run(self: Rc<Self>) -> impl Future<Output = io::Error> {
+        // Also where the future is dropped before it was ever polled.
+        let running = End(self);
         let mut told = Vec::with_capacity(BATCH);
-        poll_fn(|cx| self.poll_turn(cx, &mut told)).await
+        poll_fn(move |cx| running.0.poll_turn(cx, &mut told))
     }
 
     /// One turn for each task whose connection is ready, and for each that was called: at
@@ -208,6 +219,15 @@ impl Reactor {
             place.task = Some(task);
         }
         if self.turn.0.swap(false, Relaxed) {
+            self.enqueue(key);
+        }
+    }
+
+    /// Puts a task among those that were called, unless it is there.
+    fn enqueue(&self, key: Key) {
+        let mut places = self.places.borrow_mut();
+        let place = places.get_mut(key.place as usize).filter(|place| place.key == key);
+        if place.is_some_and(|place| !std::mem::replace(&mut place.called, true)) {
             self.called.borrow_mut().push_back(key);
         }
     }
@@ -215,8 +235,9 @@ impl Reactor {
     fn take(&self, key: Key, told: Option<Told>) -> Option<Task> {
         let mut places = self.places.borrow_mut();
         let place = places.get_mut(key.place as usize).filter(|place| place.key == key)?;
-        if let Some(told) = told {
-            place.ready.hear(told);
+        match told {
+            Some(told) => place.ready.hear(told),
+            None => place.called = false,
         }
         place.task.take()
     }

@@ -151,6 +151,39 @@ async fn a_task_that_is_called_is_polled_and_one_that_woke_itself_again() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_task_that_is_called_often_waits_once() {
+    let reactor = reactor();
+    let (_client, server) = pair();
+    let (_stream, registration) = reactor.register(server).expect("a registration");
+    registration.begin(poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }));
+    for _ in 0..1_000 {
+        registration.call();
+    }
+    assert_eq!(reactor.called.borrow().len(), 1);
+    spawn_local(Rc::clone(&reactor).run());
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+        registration.call();
+        assert_eq!(reactor.called.borrow().len(), 1, "it woke itself, too");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_reactor_that_has_ended_drops_what_it_has_and_takes_nothing_more() {
+    let reactor = reactor();
+    let (mut client, server) = pair();
+    let _session = echo(&reactor, server);
+    // Never polled.
+    drop(Rc::clone(&reactor).run());
+    assert_eq!(client.read(&mut [0; 1]).expect("FIN"), 0);
+    let (_client, server) = pair();
+    assert!(reactor.register(server).is_err(), "nobody would poll its task");
+}
+
+#[tokio::test(flavor = "local")]
 async fn whoever_has_the_place_of_another_does_not_hear_its_calls() {
     let reactor = reactor();
     let (_first, server) = pair();
