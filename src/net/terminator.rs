@@ -8,7 +8,7 @@ use std::sync::Arc;
 use memchr::memchr;
 use memchr::memmem::Finder;
 
-use super::sys::screen::{BLOCK, lacks};
+use super::sys::screen::{BLOCK, lacking};
 
 /// A termination sequence, prepared for searching; clones share it.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ struct Shared {
 
 /// Blocks of one read that may turn out to be harmless before the rest of it is
 /// searched without screening: some streams are full of what resembles the sequence.
-const PATIENCE: u32 = 8;
+const PATIENCE: usize = 8;
 
 /// Pairs at the beginning of the sequence among which a screen chooses its two.
 const PAIRS: usize = 64;
@@ -59,9 +59,9 @@ impl Screen {
         Some(Self { mask, pair: even & mask })
     }
 
-    /// True when neither pair is in the block, at an even place of it.
-    fn clears(self, block: &[u8; BLOCK]) -> bool {
-        lacks(block, self.pair, self.mask)
+    /// How many blocks from the first on have neither pair at an even place.
+    fn clears(self, blocks: &[[u8; BLOCK]]) -> usize {
+        lacking(blocks, self.pair, self.mask)
     }
 }
 
@@ -118,16 +118,18 @@ impl Terminator {
         let Shared { finder, screen, .. } = &*self.shared;
         let around = finder.needle().len() - 1;
         let mut screened = 0_usize;
-        let mut patience = PATIENCE;
-        for (block, screen) in bytes.as_chunks().0.iter().zip(screen.iter().cycle()) {
-            if !screen.clears(block) {
-                let Some(left) = patience.checked_sub(1) else { break };
-                patience = left;
-                let begin = screened.saturating_sub(around);
-                let end = bytes.len().min(screened + BLOCK + around);
-                if let Some(place) = finder.find(&bytes[begin..end]) {
-                    return Some(begin + place);
-                }
+        let blocks = if screen.is_some() { bytes.as_chunks().0 } else { &[] };
+        for suspects in 0..=PATIENCE {
+            let left = &blocks[screened / BLOCK..];
+            let clear = screen.map_or(0, |screen| screen.clears(left));
+            screened += clear * BLOCK;
+            if clear == left.len() || suspects == PATIENCE {
+                break;
+            }
+            let begin = screened.saturating_sub(around);
+            let end = bytes.len().min(screened + BLOCK + around);
+            if let Some(place) = finder.find(&bytes[begin..end]) {
+                return Some(begin + place);
             }
             screened += BLOCK;
         }
