@@ -7,17 +7,16 @@
 //! [`Reactor`]: super::reactor::Reactor
 
 use std::cell::Cell;
-use std::io::{self, Read as _};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use nix::libc::MSG_NOSIGNAL;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::sys::poller::Told;
+use super::sys::stream_calls::{receive, send};
 
 /// What was told of a connection and is not used up.
 #[derive(Debug, Default)]
@@ -64,6 +63,7 @@ impl LeanStream {
 }
 
 impl AsyncRead for LeanStream {
+    #[inline]
     fn poll_read(
         self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
@@ -74,7 +74,7 @@ impl AsyncRead for LeanStream {
         }
         let room = buffer.initialize_unfilled();
         let most = room.len();
-        match (&self.tcp).read(room) {
+        match receive(&self.tcp, room) {
             Ok(read) => {
                 // One that was short took all that was there; what has come since is
                 // another event.
@@ -95,6 +95,7 @@ impl AsyncRead for LeanStream {
 }
 
 impl AsyncWrite for LeanStream {
+    #[inline]
     fn poll_write(
         self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
@@ -103,7 +104,7 @@ impl AsyncWrite for LeanStream {
         if !self.ready.writable.get() {
             return Poll::Pending;
         }
-        match SockRef::from(&self.tcp).send_with_flags(bytes, MSG_NOSIGNAL) {
+        match send(&self.tcp, bytes) {
             Ok(written) => {
                 if written > 0 && written < bytes.len() {
                     self.ready.writable.set(false);

@@ -10,6 +10,7 @@ pub(crate) mod poller;
 #[cfg(feature = "http")]
 pub(crate) mod rights;
 pub(super) mod screen;
+pub(super) mod stream_calls;
 
 use std::ffi::CString;
 use std::io;

@@ -39,6 +39,7 @@ pub(super) struct Io<'call, 'waker> {
 
 impl Io<'_, '_> {
     /// One read into `scratch`; 0 bytes mean that the peer ended its side.
+    #[inline]
     pub(super) fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
@@ -67,6 +68,7 @@ impl Io<'_, '_> {
     /// Writes until all is taken or no more is; how many bytes were.
     ///
     /// Fewer than all means that the task will be polled again.
+    #[inline]
     pub(super) fn write<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -118,6 +120,7 @@ impl Default for Budget {
 impl Budget {
     /// Spends a read; when the turn is over, asks to be polled again, after the
     /// others, and says `Pending`.
+    #[inline]
     fn poll_spend(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.reads == 0 || self.bytes == 0 {
             cx.waker().wake_by_ref();
