@@ -1,7 +1,7 @@
 //! What the kernel knows about one socket or thread, and options of a session.
 //!
-//! With those below it the only file with `unsafe`: registrations,
-//! questions, calls for many datagrams, descriptors of other processes, and code for some
+//! With those below it the only file with `unsafe`: registrations, questions, calls for many
+//! datagrams or past the C library, descriptors of other processes, and code for some
 //! processors only, for which no dependency has a safe call. Never opens or binds a socket.
 
 pub(super) mod batch;
