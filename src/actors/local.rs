@@ -10,6 +10,7 @@ mod holding;
 mod listeners;
 #[cfg(feature = "fault-injection")]
 mod poison;
+mod scratch;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashSet};
@@ -36,9 +37,7 @@ use crate::net::datagram::DatagramPool;
 use crate::net::reactor::Reactor;
 use crate::supervision::{Fault, Place, Stamp, WorkerId};
 pub(crate) use gate::Gate;
-
-/// Size of the buffer that all sessions of a thread read into. Unit: bytes.
-const SCRATCH: usize = 64 * 1024;
+use scratch::Scratch;
 
 thread_local! {
     /// The worker state of this thread, for whoever runs on it next.
@@ -106,7 +105,7 @@ impl Drop for OpeningGuard {
 pub(crate) struct WorkerLocal {
     pub(crate) id: WorkerId,
     pub(crate) share: WorkerShare,
-    pub(crate) scratch: RefCell<Box<[u8]>>,
+    pub(crate) scratch: RefCell<Box<Scratch>>,
     /// Made for the first datagram.
     datagrams: OnceCell<RefCell<DatagramPool>>,
     /// Polls the sessions that echo.
@@ -151,7 +150,7 @@ impl WorkerLocal {
             let local = Rc::new(Self {
                 id,
                 share,
-                scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+                scratch: RefCell::new(Scratch::new()),
                 datagrams: OnceCell::new(),
                 reactor: OnceCell::new(),
                 flows: RefCell::default(),

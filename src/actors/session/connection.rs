@@ -206,7 +206,7 @@ impl Connection {
         let Some(socket) = socket.as_mut() else { return Poll::Ready(()) };
         let mut scratch = self.local.scratch.borrow_mut();
         for _ in 0..16 {
-            let mut buffer = ReadBuf::new(&mut scratch);
+            let mut buffer = ReadBuf::new(&mut scratch[..]);
             let read = Pin::new(&mut *socket).poll_read(task, &mut buffer);
             let read = ready!(read).map_or(0, |()| buffer.filled().len());
             if read == 0 {
