@@ -28,7 +28,7 @@ struct Shared {
 
 /// Blocks of one read that may turn out to be harmless before the rest of it is
 /// searched without screening: some streams are full of what resembles the sequence.
-const PATIENCE: usize = 8;
+const PATIENCE: u32 = 8;
 
 /// Pairs at the beginning of the sequence among which a screen chooses its two.
 const PAIRS: usize = 64;
@@ -118,20 +118,24 @@ impl Terminator {
         let Shared { finder, screen, .. } = &*self.shared;
         let around = finder.needle().len() - 1;
         let mut screened = 0_usize;
-        let blocks = if screen.is_some() { bytes.as_chunks().0 } else { &[] };
-        for suspects in 0..=PATIENCE {
-            let left = &blocks[screened / BLOCK..];
-            let clear = screen.map_or(0, |screen| screen.clears(left));
-            screened += clear * BLOCK;
-            if clear == left.len() || suspects == PATIENCE {
-                break;
+        if let Some(screen) = screen {
+            let blocks = bytes.as_chunks().0;
+            let mut patience = PATIENCE;
+            loop {
+                let left = &blocks[screened / BLOCK..];
+                let clear = screen.clears(left);
+                screened += clear * BLOCK;
+                if clear == left.len() || patience == 0 {
+                    break;
+                }
+                patience -= 1;
+                let begin = screened.saturating_sub(around);
+                let end = bytes.len().min(screened + BLOCK + around);
+                if let Some(place) = finder.find(&bytes[begin..end]) {
+                    return Some(begin + place);
+                }
+                screened += BLOCK;
             }
-            let begin = screened.saturating_sub(around);
-            let end = bytes.len().min(screened + BLOCK + around);
-            if let Some(place) = finder.find(&bytes[begin..end]) {
-                return Some(begin + place);
-            }
-            screened += BLOCK;
         }
         let begin = screened.saturating_sub(around);
         finder.find(&bytes[begin..]).map(|place| begin + place)
