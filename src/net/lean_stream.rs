@@ -23,15 +23,15 @@ use super::sys::stream_calls::{receive, send};
 pub(super) struct Readiness {
     readable: Cell<bool>,
     writable: Cell<bool>,
-    /// Reads never wait again, so that a short one does not mean that they do.
-    ended: Cell<bool>,
+    /// A short read does not mean that the next one waits.
+    more: Cell<bool>,
 }
 
 impl Readiness {
     pub(super) fn hear(&self, told: Told) {
         self.readable.set(self.readable.get() || told.readable);
         self.writable.set(self.writable.get() || told.writable);
-        self.ended.set(self.ended.get() || told.ended);
+        self.more.set(self.more.get() || told.more);
     }
 }
 
@@ -76,9 +76,9 @@ impl AsyncRead for LeanStream {
         let most = room.len();
         match receive(&self.tcp, room) {
             Ok(read) => {
-                // One that was short took all that was there; what has come since is
-                // another event.
-                if read > 0 && read < most && !self.ready.ended.get() {
+                // One that was short took all that was there, as a rule; what has come since
+                // is another event.
+                if read > 0 && read < most && !self.ready.more.get() {
                     self.ready.readable.set(false);
                 }
                 buffer.advance(read);
@@ -86,7 +86,7 @@ impl AsyncRead for LeanStream {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.ready.readable.set(false);
-                self.ready.ended.set(false);
+                self.ready.more.set(false);
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(error)),

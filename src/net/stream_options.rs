@@ -1,7 +1,7 @@
 //! What every accepted connection is set to, and how it comes by that.
 //!
 //! Linux hands the options of a listening socket down to the connections that
-//! are made on it, so a listener that is used sets them once instead of five
+//! are made on it, so a listener that is used sets them once instead of six
 //! times a session. Never touches a connection's bytes.
 
 use std::cell::Cell;
@@ -18,8 +18,9 @@ const ONE_BY_ONE: u8 = 4;
 /// Probes that a silent peer may leave unanswered.
 const PROBES: u32 = 4;
 
-/// Options of a connection: answers go out at once (`TCP_NODELAY`), and a peer
-/// that vanished is noticed (`SO_KEEPALIVE`, tcp(7)).
+/// Options of a connection: answers go out at once (`TCP_NODELAY`), a peer that
+/// vanished is noticed (`SO_KEEPALIVE`), and urgent data are read in their place
+/// (`SO_OOBINLINE`; tcp(7) and socket(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StreamOptions {
     /// Silence before the first probe, in seconds; 0 = no probes.
@@ -64,6 +65,8 @@ impl StreamOptions {
             // Its listener may have had it on.
             socket.set_keepalive(false)?;
         }
+        socket.set_out_of_band_inline(true)?;
+        // Last: who has it has the others.
         socket.set_tcp_nodelay(true)
     }
 }
@@ -145,6 +148,7 @@ mod tests {
     fn is_set(stream: &TcpStream) -> bool {
         let socket = SockRef::from(stream);
         socket.tcp_nodelay().expect("an option")
+            && socket.out_of_band_inline().expect("an option")
             && socket.keepalive().expect("an option")
             && socket.tcp_keepalive_time().expect("an option") == Duration::from_secs(40)
             && socket.tcp_keepalive_interval().expect("an option") == Duration::from_secs(10)

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use socket2::SockRef;
+
 use crate::common::{Ipcow, Running, connect, echo_all_tcp, echo_tcp, random_bytes, read_to_fin};
 
 const QUIT: &[u8] = b"!!quit!!";
@@ -49,6 +51,23 @@ fn echo_does_not_wait_for_more() {
     let mut stream = connect(at);
     for byte in 0..=255 {
         echo_tcp(&mut stream, &[byte]);
+    }
+}
+
+/// A read stops before urgent data, and again behind them: neither may make the rest wait.
+#[test]
+fn urgent_data_come_back_in_their_place_and_so_do_the_bytes_around_them() {
+    let (_server, at) = serving(&[]);
+    for _ in 0..8 {
+        let mut stream = connect(at);
+        for _ in 0..8 {
+            let sent = SockRef::from(&stream).send_out_of_band(b"before, urgent");
+            assert_eq!(sent.expect("the session is open"), 14);
+            stream.write_all(b", behind").expect("the session is open");
+            let mut back = [0; 22];
+            stream.read_exact(&mut back).expect("all of it in time");
+            assert_eq!(&back, b"before, urgent, behind");
+        }
     }
 }
 

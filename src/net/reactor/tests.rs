@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
@@ -71,6 +72,22 @@ async fn more_connections_than_one_call_tells_of_are_all_served_again_and_again(
         let (end, tally) = ended.await.expect("an end");
         assert_eq!((end, tally.read, tally.written), (End::Eof, 27, 27));
     }
+}
+
+/// A read stops at the mark of urgent data, short of what lies behind, and no further event
+/// follows.
+#[tokio::test(flavor = "local")]
+async fn bytes_behind_urgent_data_are_echoed() {
+    let reactor = reactor();
+    let (client, server) = pair();
+    let urgent = SockRef::from(&client).send_out_of_band(b"beforeU").expect("a write");
+    assert_eq!(urgent, 7);
+    (&client).write_all(b"behind").expect("a write");
+    let (mut client, _told) = (tokio_client(client), echo(&reactor, server));
+    spawn_local(reactor.run());
+    let mut echoed = [0; 12];
+    timeout(SOON, client.read_exact(&mut echoed)).await.expect("in time").expect("the echo");
+    assert_eq!(&echoed, b"beforebehind");
 }
 
 /// The end is told together with the bytes before it, and no further event follows.

@@ -39,9 +39,9 @@ pub(crate) struct Told {
     pub(crate) readable: bool,
     /// It can be written to, or will say why not.
     pub(crate) writable: bool,
-    /// The peer has ended its side, or the connection failed: reading never has to
-    /// wait again.
-    pub(crate) ended: bool,
+    /// A short read may not have taken all that is there: the peer has ended its side, the
+    /// connection failed, or reads stop at the mark of urgent data (tcp(7)).
+    pub(crate) more: bool,
 }
 
 impl Poller {
@@ -65,6 +65,7 @@ impl Poller {
     /// What epoll_ctl(2) says: ENOSPC, ENOMEM, EEXIST where it was added before.
     pub(crate) fn add(&self, connection: impl AsFd, key: u64) -> io::Result<()> {
         let wanted = EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLPRI
             | EpollFlags::EPOLLOUT
             | EpollFlags::EPOLLRDHUP
             | EpollFlags::EPOLLET;
@@ -102,7 +103,7 @@ impl From<&EpollEvent> for Told {
             key: event.data(),
             readable: ended || flags.contains(EpollFlags::EPOLLIN),
             writable: gone || flags.contains(EpollFlags::EPOLLOUT),
-            ended,
+            more: ended || flags.contains(EpollFlags::EPOLLPRI),
         }
     }
 }
