@@ -205,7 +205,11 @@ fn prepare(socket: &Socket, endpoint: &Endpoint, options: &BindOptions) -> io::R
         }
     }
     match endpoint.protocol {
-        Protocol::Tcp => socket.set_reuse_address(true),
+        Protocol::Tcp => {
+            // A connection that gets it later has lost the first of two urgent bytes.
+            socket.set_out_of_band_inline(true)?;
+            socket.set_reuse_address(true)
+        }
         Protocol::Udp => prepare_datagrams(socket, asked.ip(), options.receive_buffer),
     }
 }

@@ -1,10 +1,11 @@
 //! Binding on loopback, with the kernel as the judge.
 
 use std::collections::HashSet;
-use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpStream, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpStream, UdpSocket};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use socket2::SockRef;
 
 use super::*;
 
@@ -34,6 +35,23 @@ fn a_bound_stream_refuses_clients_until_it_listens() {
     assert!(TcpStream::connect(bound.local_addr()).is_err());
     listen(&bound, OPTIONS.backlog).expect("to listen");
     TcpStream::connect(bound.local_addr()).expect("a connection");
+}
+
+#[test]
+fn of_urgent_data_that_came_before_the_accept_no_byte_is_lost() {
+    let bound = ephemeral_on([127, 8, 0, 33], Protocol::Tcp);
+    listen(&bound, OPTIONS.backlog).expect("to listen");
+    let client = TcpStream::connect(bound.local_addr()).expect("a connection");
+    for urgent in [b"a", b"b"] {
+        assert_eq!(SockRef::from(&client).send_out_of_band(urgent).expect("a write"), 1);
+    }
+    (&client).write_all(b"cd").expect("a write");
+    // So that a byte too few is an end, and nobody waits for it.
+    client.shutdown(Shutdown::Write).expect("its end");
+    let (mut accepted, _) = bound.socket().accept().expect("it waits");
+    let mut read = Vec::new();
+    accepted.read_to_end(&mut read).expect("all of it");
+    assert_eq!(read, b"abcd");
 }
 
 #[test]
