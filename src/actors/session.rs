@@ -141,7 +141,7 @@ enum Connected<'a> {
 impl Connected<'_> {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
-            Self::Lean((stream, _)) => stream.tcp().local_addr(),
+            Self::Lean((stream, _)) => stream.local_addr(),
             Self::Own(stream, _) => stream.local_addr(),
         }
     }
@@ -153,7 +153,7 @@ fn make<B: Body>(
     books: Books,
 ) -> (Addr<Session<B>>, impl Future<Output = ()> + Unpin + 'static) {
     let (local, shared) = (Rc::clone(&books.local), Rc::clone(&books.shared));
-    let wrap = |mailbox| Moving { body, mailbox, books };
+    let wrap = |mailbox| Moving { body, books, mailbox };
     watched_within(Session { shared, body: PhantomData }, wrap, move |ended| {
         if let Ended::Panicked(message) = ended {
             // The books are closed next, when the session is dropped.
@@ -216,10 +216,13 @@ impl<B: 'static> Handler<CutSession> for Session<B> {
 
 /// A session's task. What it holds is dropped from the first to the last: the
 /// connection is closed before its end is counted.
+///
+/// It lies in memory as it is written here: what each message needs is together.
+#[repr(C)]
 struct Moving<B: 'static> {
     body: B,
-    mailbox: ContextFut<Session<B>, Context<Session<B>>>,
     books: Books,
+    mailbox: ContextFut<Session<B>, Context<Session<B>>>,
 }
 
 impl<B: Body> Future for Moving<B> {

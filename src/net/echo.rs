@@ -12,15 +12,12 @@ mod head;
 mod tests;
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::terminator::{Feed, Scan, Terminator};
 use crate::config::Mode;
-pub(crate) use calls::Tally;
-use calls::{Budget, Io};
+use calls::{Budget, Calls};
+pub(crate) use calls::{ByteStream, Tally};
 pub(crate) use end::End;
 pub(crate) use head::Head;
 
@@ -124,6 +121,7 @@ impl<S> Pump<S> {
     }
 
     /// What to answer of a read, and whether it completes the termination sequence.
+    #[inline(always)]
     fn judge<'a>(&mut self, read: &'a [u8]) -> (&'a [u8], bool) {
         let feed = self.terminator.as_ref().map(|terminator| self.scan.feed(terminator, read));
         let (answer, found) = match feed {
@@ -137,7 +135,7 @@ impl<S> Pump<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
+impl<S: ByteStream> Pump<S> {
     /// Moves bytes until nothing can be moved, or for 16 reads or 64 KiB.
     ///
     /// Reads into `scratch`, which must not be empty, and writes straight back;
@@ -154,12 +152,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     ) -> Poll<End> {
         let most = scratch.len().min(MOST_UNSENT);
         let scratch = &mut scratch[..most];
-        let mut io = Io { cx, scratch, tally, budget: Budget::default() };
+        let mut calls = Calls { cx, tally, budget: Budget::default() };
         loop {
+            let calls = &mut calls;
             let step = match self.state {
-                State::Open => self.poll_open(&mut io),
-                State::Flushing(end, input) => self.poll_flushing(&mut io, end, input),
-                State::Lingering(end) => self.poll_lingering(&mut io, end),
+                State::Open => self.poll_open(calls, scratch),
+                State::Flushing(end, input) => self.poll_flushing(calls, scratch, end, input),
+                State::Lingering(end) => self.poll_lingering(calls, scratch, end),
                 State::Ended(end) => return Poll::Ready(end),
             };
             self.state = match ready!(step) {
@@ -170,51 +169,58 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     }
 
     /// Echoes until the peer ends its side or the sequence is seen.
-    fn poll_open(&mut self, io: &mut Io<'_, '_>) -> Poll<io::Result<State>> {
+    fn poll_open(
+        &mut self,
+        calls: &mut Calls<'_, '_>,
+        scratch: &mut [u8],
+    ) -> Poll<io::Result<State>> {
         loop {
-            ready!(self.poll_unsent(io))?;
-            if let Some(next) = ready!(self.poll_answer(io))? {
+            if self.unsent.is_some() {
+                ready!(self.poll_unsent(calls))?;
+            }
+            if let Some(next) = ready!(self.poll_answer(calls, scratch))? {
                 return Poll::Ready(Ok(next));
             }
         }
     }
 
     /// One read and its answer; `Some` when it was the last.
-    fn poll_answer(&mut self, io: &mut Io<'_, '_>) -> Poll<io::Result<Option<State>>> {
-        let read = ready!(io.poll_read(&mut self.stream))?;
+    #[inline(always)]
+    fn poll_answer(
+        &mut self,
+        calls: &mut Calls<'_, '_>,
+        scratch: &mut [u8],
+    ) -> Poll<io::Result<Option<State>>> {
+        let read = ready!(calls.poll_read(&mut self.stream, scratch))?;
         if read == 0 {
             return Poll::Ready(Ok(Some(State::Flushing(End::Eof, Input::Over))));
         }
-        let scratch = std::mem::take(&mut io.scratch);
         let (answer, found) = self.judge(&scratch[..read]);
-        let sent = io.write(&mut self.stream, answer);
-        if let Ok(sent) = sent
-            && sent < answer.len()
-        {
+        let sent = calls.write(&mut self.stream, answer)?;
+        if sent < answer.len() {
             self.unsent = Some(Unsent { bytes: answer[sent..].into(), sent: 0 });
         }
-        io.scratch = scratch;
-        sent?;
         Poll::Ready(Ok(found.then_some(State::Flushing(End::Terminated, Input::Drop))))
     }
 
     /// Sends what is unsent, then the FIN where closing alone would not do.
     fn poll_flushing(
         &mut self,
-        io: &mut Io<'_, '_>,
+        calls: &mut Calls<'_, '_>,
+        scratch: &mut [u8],
         end: End,
         input: Input,
     ) -> Poll<io::Result<State>> {
-        let flushed = self.poll_unsent(io)?;
+        let flushed = self.poll_unsent(calls)?;
         match input {
             Input::LastLook => {
                 ready!(flushed);
-                return Poll::Ready(Ok(self.last_look(io, end)?));
+                return Poll::Ready(Ok(self.last_look(calls, scratch, end)?));
             }
             // A peer that writes everything before it reads would wait for us
             // while we wait for it.
             Input::Drop if flushed.is_pending() => {
-                if io.poll_drop_input(&mut self.stream).is_ready() {
+                if calls.poll_drop_input(&mut self.stream, scratch).is_ready() {
                     return Poll::Ready(Ok(State::Flushing(end, Input::Over)));
                 }
             }
@@ -225,19 +231,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
             return Poll::Ready(Ok(State::Ended(end)));
         }
         // A peer that has gone already took the FIN's place; nothing is lost by that.
-        let _gone = ready!(Pin::new(&mut self.stream).poll_shutdown(io.cx));
+        let _gone = ready!(self.stream.poll_shutdown(calls.cx));
         if input == Input::Drop {
             return Poll::Ready(Ok(State::Lingering(end)));
         }
-        io.budget = Budget::default();
-        let _nothing_more = io.poll_drop_input(&mut self.stream);
+        calls.budget = Budget::default();
+        let _nothing_more = calls.poll_drop_input(&mut self.stream, scratch);
         Poll::Ready(Ok(State::Ended(end)))
     }
 
     /// Answers what arrived before the session was told to end, without waiting.
-    fn last_look(&mut self, io: &mut Io<'_, '_>, end: End) -> io::Result<State> {
+    fn last_look(
+        &mut self,
+        calls: &mut Calls<'_, '_>,
+        scratch: &mut [u8],
+        end: End,
+    ) -> io::Result<State> {
         while self.unsent.is_none() {
-            match self.poll_answer(io)? {
+            match self.poll_answer(calls, scratch)? {
                 Poll::Ready(None) => {}
                 Poll::Ready(Some(State::Flushing(own_end, Input::Over))) => {
                     return Ok(State::Flushing(own_end, Input::Over));
@@ -250,15 +261,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     }
 
     /// Drops input until the peer ends it; a reset then is an end like another.
-    fn poll_lingering(&mut self, io: &mut Io<'_, '_>, end: End) -> Poll<io::Result<State>> {
-        ready!(io.poll_drop_input(&mut self.stream));
+    fn poll_lingering(
+        &mut self,
+        calls: &mut Calls<'_, '_>,
+        scratch: &mut [u8],
+        end: End,
+    ) -> Poll<io::Result<State>> {
+        ready!(calls.poll_drop_input(&mut self.stream, scratch));
         Poll::Ready(Ok(State::Ended(end)))
     }
 
     /// Sends what the peer did not take before.
-    fn poll_unsent(&mut self, io: &mut Io<'_, '_>) -> Poll<io::Result<()>> {
+    fn poll_unsent(&mut self, calls: &mut Calls<'_, '_>) -> Poll<io::Result<()>> {
         if let Some(unsent) = &mut self.unsent {
-            unsent.sent += io.write(&mut self.stream, &unsent.bytes[unsent.sent..])?;
+            unsent.sent += calls.write(&mut self.stream, &unsent.bytes[unsent.sent..])?;
             if unsent.sent < unsent.bytes.len() {
                 return Poll::Pending;
             }

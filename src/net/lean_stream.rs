@@ -8,122 +8,120 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{Shutdown, TcpStream};
-use std::pin::Pin;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
 
-use super::sys::poller::Told;
+use super::echo::ByteStream;
+use super::sys::poller::News;
 use super::sys::stream_calls::{receive, send};
 
-/// What was told of a connection and is not used up.
+/// What was told of a connection and is not used up. Lent by the [`Reactor`] while the
+/// connection's task is polled; at any other time nothing is known.
+///
+/// [`Reactor`]: super::reactor::Reactor
 #[derive(Debug, Default)]
-pub(super) struct Readiness {
-    readable: Cell<bool>,
-    writable: Cell<bool>,
-    /// A short read does not mean that the next one waits.
-    more: Cell<bool>,
-}
+pub(super) struct Readiness(Cell<News>);
 
 impl Readiness {
-    pub(super) fn hear(&self, told: Told) {
-        self.readable.set(self.readable.get() || told.readable);
-        self.writable.set(self.writable.get() || told.writable);
-        self.more.set(self.more.get() || told.more);
+    pub(super) fn set(&self, known: News) {
+        self.0.set(known);
+    }
+
+    pub(super) fn take(&self) -> News {
+        self.0.take()
+    }
+
+    fn has(&self, wanted: News) -> bool {
+        self.0.get().has(wanted)
+    }
+
+    fn forget(&self, old: News) {
+        self.0.set(self.0.get().without(old));
     }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct LeanStream {
-    tcp: TcpStream,
+    socket: OwnedFd,
     ready: Rc<Readiness>,
 }
 
 impl LeanStream {
-    /// `tcp` does not block, and `ready` hears what epoll(7) tells of it.
+    /// `tcp` does not block, and `ready` has what epoll(7) told of it whenever it is used.
     pub(super) fn new(tcp: TcpStream, ready: Rc<Readiness>) -> Self {
-        // There is room in a connection that nothing was written to.
-        ready.writable.set(true);
-        Self { tcp, ready }
+        Self { socket: tcp.into(), ready }
     }
 
     /// Has the next read ask the kernel, whatever was told: what came a moment ago may
     /// not have been.
     pub(crate) fn look_again(&self) {
-        self.ready.readable.set(true);
+        self.ready.set(self.ready.0.get().and(News::READABLE));
     }
 
     /// The connection, to ask the kernel about it.
-    pub(crate) const fn tcp(&self) -> &TcpStream {
-        &self.tcp
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The address that the peer dialled.
+    ///
+    /// # Errors
+    /// What getsockname(2) says.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let dialled = SockRef::from(&self.socket).local_addr()?;
+        dialled.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 }
 
-impl AsyncRead for LeanStream {
+impl ByteStream for LeanStream {
     #[inline]
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.ready.readable.get() {
+    fn poll_read(&mut self, _cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        if !self.ready.has(News::READABLE) {
             return Poll::Pending;
         }
-        let room = buffer.initialize_unfilled();
-        let most = room.len();
-        match receive(&self.tcp, room) {
+        match receive(&self.socket, room) {
             Ok(read) => {
                 // One that was short took all that was there, as a rule; what has come since
                 // is another event.
-                if read > 0 && read < most && !self.ready.more.get() {
-                    self.ready.readable.set(false);
+                if read > 0 && read < room.len() && !self.ready.has(News::MORE) {
+                    self.ready.forget(News::READABLE);
                 }
-                buffer.advance(read);
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(read))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.ready.readable.set(false);
-                self.ready.more.set(false);
+                self.ready.forget(News::READABLE.and(News::MORE));
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(error)),
         }
     }
-}
 
-impl AsyncWrite for LeanStream {
     #[inline]
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if !self.ready.writable.get() {
+    fn poll_write(&mut self, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.ready.has(News::WRITABLE) {
             return Poll::Pending;
         }
-        match send(&self.tcp, bytes) {
+        match send(&self.socket, bytes) {
             Ok(written) => {
                 if written > 0 && written < bytes.len() {
-                    self.ready.writable.set(false);
+                    self.ready.forget(News::WRITABLE);
                 }
                 Poll::Ready(Ok(written))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.ready.writable.set(false);
+                self.ready.forget(News::WRITABLE);
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(error)),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.tcp.shutdown(Shutdown::Write))
+    fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(&self.socket).shutdown(Shutdown::Write))
     }
 }

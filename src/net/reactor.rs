@@ -24,7 +24,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use slab::Slab;
 
 use super::lean_stream::{LeanStream, Readiness};
-use super::sys::poller::{BATCH, Poller, Told};
+use super::sys::poller::{BATCH, News, Poller, Told};
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -36,6 +36,9 @@ pub(crate) struct Reactor {
     called: RefCell<VecDeque<Key>>,
     /// Wakes [`Self::run`].
     waker: RefCell<Option<Waker>>,
+    /// Of the connection whose task is polled; the others' lie in their places. Each
+    /// connection has it, and none looks into a place that is read already.
+    ready: Rc<Readiness>,
     turn: Arc<Turn>,
     tasks_waker: Waker,
     registered: Cell<u32>,
@@ -47,7 +50,7 @@ struct Place {
     key: Key,
     /// It waits among those that were called.
     called: bool,
-    ready: Rc<Readiness>,
+    known: News,
     /// `None` before it begins, and while it is polled.
     task: Option<Task>,
 }
@@ -95,9 +98,8 @@ impl Registration {
     /// and again, after all others, where it woke its waker while it was polled. A waker
     /// that it keeps wakes nobody. Its panics are its own to catch.
     pub(crate) fn begin(&self, task: impl Future<Output = ()> + 'static) {
-        if let Some(place) = self.reactor.places.borrow_mut().get_mut(self.key.place as usize) {
-            place.task = Some(Box::pin(task));
-        }
+        let mut task: Option<Task> = Some(Box::pin(task));
+        self.reactor.in_place(self.key, |place| place.task = task.take());
     }
 
     /// Has the task polled soon.
@@ -136,6 +138,7 @@ impl Reactor {
             places: RefCell::default(),
             called: RefCell::default(),
             waker: RefCell::default(),
+            ready: Rc::default(),
             tasks_waker: Waker::from(Arc::clone(&turn)),
             turn,
             registered: Cell::default(),
@@ -161,10 +164,10 @@ impl Reactor {
         let number = self.registered.replace(self.registered.get().wrapping_add(1));
         let key = Key { place, number };
         self.poller.add(&tcp, key.pack())?;
-        let ready = Rc::new(Readiness::default());
-        vacant.insert(Place { key, called: false, ready: Rc::clone(&ready), task: None });
+        // There is room in a connection that nothing was written to.
+        vacant.insert(Place { key, called: false, known: News::WRITABLE, task: None });
         let registration = Registration { reactor: Rc::clone(self), key };
-        Ok((LeanStream::new(tcp, ready), registration))
+        Ok((LeanStream::new(tcp, Rc::clone(&self.ready)), registration))
     }
 
     /// Polls the tasks, until this future is dropped; they are dropped with it. Resolves
@@ -189,8 +192,10 @@ impl Reactor {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(error),
             }
-            for told in &*told {
-                self.step(Key::unpack(told.key), Some(*told));
+            for Told { key, news } in &*told {
+                let key = Key::unpack(*key);
+                self.in_place(key, |place| place.known = place.known.and(*news));
+                self.step(key);
             }
             if told.len() == BATCH {
                 break true;
@@ -198,8 +203,9 @@ impl Reactor {
         };
         // Those that the events above brought here wait for the next turn.
         for _ in 0..called {
-            let next = self.called.borrow_mut().pop_front();
-            next.into_iter().for_each(|key| self.step(key, None));
+            let Some(key) = self.called.borrow_mut().pop_front() else { break };
+            self.in_place(key, |place| place.called = false);
+            self.step(key);
         }
         if full || !self.called.borrow().is_empty() {
             // After the runtime has looked for what else there is to do.
@@ -209,36 +215,39 @@ impl Reactor {
     }
 
     /// Polls one task, if it is still there.
-    fn step(&self, key: Key, told: Option<Told>) {
-        let Some(mut task) = self.take(key, told) else { return };
+    fn step(&self, key: Key) {
+        let taken = self.in_place(key, |place| Some((place.known, place.task.take()?)));
+        let Some((known, mut task)) = taken.flatten() else { return };
+        self.ready.set(known);
         let mut cx = Context::from_waker(&self.tasks_waker);
-        if task.as_mut().poll(&mut cx).is_ready() {
+        let ended = task.as_mut().poll(&mut cx).is_ready();
+        let known = self.ready.take();
+        if ended {
             drop(task);
             self.places.borrow_mut().try_remove(key.place as usize);
-        } else if let Some(place) = self.places.borrow_mut().get_mut(key.place as usize) {
-            place.task = Some(task);
+        } else {
+            // Where there is no place any more, it is dropped behind this.
+            let mut task = Some(task);
+            self.in_place(key, |place| (place.known, place.task) = (known, task.take()));
         }
-        if self.turn.0.swap(false, Relaxed) {
+        // Asked before it is set: an exchange is dearer than all the rest of this.
+        if self.turn.0.load(Relaxed) {
+            self.turn.0.store(false, Relaxed);
             self.enqueue(key);
         }
     }
 
     /// Puts a task among those that were called, unless it is there.
     fn enqueue(&self, key: Key) {
-        let mut places = self.places.borrow_mut();
-        let place = places.get_mut(key.place as usize).filter(|place| place.key == key);
-        if place.is_some_and(|place| !std::mem::replace(&mut place.called, true)) {
+        let called = self.in_place(key, |place| std::mem::replace(&mut place.called, true));
+        if called == Some(false) {
             self.called.borrow_mut().push_back(key);
         }
     }
 
-    fn take(&self, key: Key, told: Option<Told>) -> Option<Task> {
+    /// Works on the place of a task that is still there.
+    fn in_place<T>(&self, key: Key, work: impl FnOnce(&mut Place) -> T) -> Option<T> {
         let mut places = self.places.borrow_mut();
-        let place = places.get_mut(key.place as usize).filter(|place| place.key == key)?;
-        match told {
-            Some(told) => place.ready.hear(told),
-            None => place.called = false,
-        }
-        place.task.take()
+        places.get_mut(key.place as usize).filter(|place| place.key == key).map(work)
     }
 }

@@ -114,6 +114,7 @@ impl Terminator {
     ///
     /// A long read is screened block by block, and searched where a block may
     /// hold what betrays an occurrence, with as much around it as that reaches.
+    #[inline(never)] // most short reads do without
     fn find(&self, bytes: &[u8]) -> Option<usize> {
         let Shared { finder, screen, .. } = &*self.shared;
         let around = finder.needle().len() - 1;
@@ -169,6 +170,7 @@ impl Scan {
     /// Judges the next read of the stream.
     ///
     /// After `Found` the scan is spent: the session ends there.
+    #[inline]
     pub(crate) fn feed(&mut self, terminator: &Terminator, chunk: &[u8]) -> Feed {
         let length = terminator.sequence().len();
         // First follow what an earlier read began, until any match left to be

@@ -3,7 +3,7 @@
 //! Lends it the thread's read buffer and counts what it moved; the bytes are
 //! `net::echo`'s.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::task::{Context as Task, Poll};
 
 use super::body::Body;
@@ -14,8 +14,10 @@ use crate::net::lean_stream::LeanStream;
 impl Body for Pump<LeanStream> {
     fn poll_run(&mut self, task: &mut Task<'_>, books: &Books) -> Poll<End> {
         let (local, shared) = (&books.local, &books.shared);
-        let head = shared.recording.as_ref().map(|recording| recording.head(std::mem::take));
-        let mut tally = Tally { head: head.unwrap_or_default(), ..Tally::default() };
+        let mut tally = Tally::default();
+        if let Some(recording) = &shared.recording {
+            tally.head = recording.head(std::mem::take);
+        }
         let polled = self.poll(task, &mut local.scratch.borrow_mut(), &mut tally);
         let Tally { read, written, head } = tally;
         if let Some(recording) = &shared.recording {
@@ -47,7 +49,7 @@ impl Body for Pump<LeanStream> {
     }
 
     fn ask<T>(&self, question: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
-        Some(question(self.stream().tcp().as_fd()))
+        Some(question(self.stream().socket()))
     }
 }
 

@@ -15,21 +15,23 @@ use crate::spec::Endpoint;
 use crate::supervision::{Expired, Meter, SessionClock, Stamp};
 
 /// See the module.
+///
+/// It lies in memory as it is written here: what each message needs is together.
+#[repr(C)]
 pub(super) struct Shared {
-    /// Here and not in the task, whose memory comes in pieces of 128 bytes.
-    pub(super) endpoint: Endpoint,
-    pub(super) peer: SocketAddr,
-    pub(super) clock: SessionClock,
-    /// Its place among the sessions of its source, where those are counted.
-    pub(super) source: Cell<Option<SourceSeat>>,
     /// Something was sent that the actor has not seen.
     pub(super) has_mail: Cell<bool>,
     /// What the actor was told and the task has not done.
     pub(super) order: Cell<Option<Order>>,
-    pub(super) meter: Meter,
-    unmetered: Cell<Unmetered>,
     /// What its record is made of, where sessions are recorded.
     pub(super) recording: Option<Box<Recording>>,
+    unmetered: Cell<Unmetered>,
+    pub(super) clock: SessionClock,
+    pub(super) meter: Meter,
+    /// Its place among the sessions of its source, where those are counted.
+    pub(super) source: Cell<Option<SourceSeat>>,
+    pub(super) endpoint: Endpoint,
+    pub(super) peer: SocketAddr,
 }
 
 /// Bytes that the meter does not have yet: it is common to all threads, and too
@@ -87,8 +89,8 @@ impl Shared {
 
     /// Counts what moved, and keeps it for the meter.
     pub(super) fn count(&self, local: &WorkerLocal, read: u64, written: u64) {
-        local.share.counters.session_bytes(read, written);
         if read + written > 0 {
+            local.share.counters.session_bytes(read, written);
             let Unmetered { read: before, written: sent, .. } = self.unmetered.get();
             if let Some(recording) = &self.recording {
                 recording.count(read, written);

@@ -4,10 +4,7 @@
 //! also when the session fails. Never decides what a read means.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::Head;
 
@@ -17,6 +14,21 @@ const READS_A_POLL: u32 = 16;
 /// Bytes after which it does so, however few reads they took: as many as one
 /// read can bring.
 const BYTES_A_POLL: usize = super::MOST_UNSENT;
+
+/// What a session's bytes come from and go to: tokio's `AsyncRead` and `AsyncWrite`, without
+/// what no session needs of them.
+pub(crate) trait ByteStream {
+    /// Reads what has come into `room`, which is not empty; 0 bytes mean that the peer has
+    /// ended its side. Where it is `Pending`, the task is polled again when more has come.
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Takes as many of these bytes as there is room for. Where it is `Pending`, the task is
+    /// polled again when there is room.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Ends this side, behind what was written.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
 
 /// What a session moved, in bytes; [`super::Pump::poll`] adds to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,33 +41,32 @@ pub(crate) struct Tally {
     pub(crate) head: Head,
 }
 
-/// What one call of [`super::Pump::poll`] works with.
-pub(super) struct Io<'call, 'waker> {
+/// What one call of [`super::Pump::poll`] works with, beside its buffer.
+pub(super) struct Calls<'call, 'waker> {
     pub(super) cx: &'call mut Context<'waker>,
-    pub(super) scratch: &'call mut [u8],
     pub(super) tally: &'call mut Tally,
     pub(super) budget: Budget,
 }
 
-impl Io<'_, '_> {
+impl Calls<'_, '_> {
     /// One read into `scratch`; 0 bytes mean that the peer ended its side.
-    #[inline]
-    pub(super) fn poll_read<S: AsyncRead + Unpin>(
+    // Always: a small echo is as dear as the code that it runs through.
+    #[inline(always)]
+    pub(super) fn poll_read(
         &mut self,
-        stream: &mut S,
+        stream: &mut impl ByteStream,
+        scratch: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.scratch.is_empty() {
+        if scratch.is_empty() {
             // It would look like the peer's end.
             return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
         }
         loop {
             ready!(self.budget.poll_spend(self.cx));
-            let mut buffer = ReadBuf::new(self.scratch);
-            match ready!(Pin::new(&mut *stream).poll_read(self.cx, &mut buffer)) {
-                Ok(()) => {
-                    let read = buffer.filled().len();
+            match ready!(stream.poll_read(self.cx, scratch)) {
+                Ok(read) => {
                     self.tally.read += read as u64;
-                    self.tally.head.take_in(buffer.filled());
+                    self.tally.head.take_in(&scratch[..read]);
                     self.budget.bytes = self.budget.bytes.saturating_sub(read);
                     return Poll::Ready(Ok(read));
                 }
@@ -68,15 +79,15 @@ impl Io<'_, '_> {
     /// Writes until all is taken or no more is; how many bytes were.
     ///
     /// Fewer than all means that the task will be polled again.
-    #[inline]
-    pub(super) fn write<S: AsyncWrite + Unpin>(
+    #[inline(always)]
+    pub(super) fn write(
         &mut self,
-        stream: &mut S,
+        stream: &mut impl ByteStream,
         bytes: &[u8],
     ) -> io::Result<usize> {
         let mut taken = 0;
         while taken < bytes.len() {
-            match Pin::new(&mut *stream).poll_write(self.cx, &bytes[taken..]) {
+            match stream.poll_write(self.cx, &bytes[taken..]) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(written)) => {
                     taken += written;
@@ -95,9 +106,13 @@ impl Io<'_, '_> {
     }
 
     /// Reads and drops; `Ready` when the peer has ended its side or is gone.
-    pub(super) fn poll_drop_input<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> Poll<()> {
+    pub(super) fn poll_drop_input(
+        &mut self,
+        stream: &mut impl ByteStream,
+        scratch: &mut [u8],
+    ) -> Poll<()> {
         loop {
-            match ready!(self.poll_read(stream)) {
+            match ready!(self.poll_read(stream, scratch)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }

@@ -4,7 +4,10 @@
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct Head(Option<Box<Kept>>);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Kept {
     /// How many more are to be kept.
     wanted: usize,
     bytes: Vec<u8>,
@@ -12,22 +15,30 @@ pub(crate) struct Head {
 
 impl Head {
     /// Keeps at most so many bytes.
-    pub(crate) const fn new(most: usize) -> Self {
-        Self { wanted: most, bytes: Vec::new() }
+    pub(crate) fn new(most: usize) -> Self {
+        let kept = || Box::new(Kept { wanted: most, bytes: Vec::new() });
+        Self((most > 0).then(kept))
     }
 
     /// Keeps of these what is still wanted.
+    #[inline]
     pub(crate) fn take_in(&mut self, read: &[u8]) {
-        if self.wanted > 0 {
-            let taken = &read[..read.len().min(self.wanted)];
-            self.wanted -= taken.len();
-            self.bytes.extend_from_slice(taken);
+        if let Some(kept) = &mut self.0 {
+            kept.take_in(read);
         }
     }
 
     /// What was kept.
     pub(crate) fn into_bytes(self) -> Box<[u8]> {
-        self.bytes.into()
+        self.0.map_or_else(Box::default, |kept| kept.bytes.into())
+    }
+}
+
+impl Kept {
+    fn take_in(&mut self, read: &[u8]) {
+        let taken = &read[..read.len().min(self.wanted)];
+        self.wanted -= taken.len();
+        self.bytes.extend_from_slice(taken);
     }
 }
 

@@ -30,18 +30,41 @@ impl AsRawFd for Instance {
     }
 }
 
-/// What is known of a connection that was told of.
+/// What was told of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Told {
     /// The number under which it was added.
     pub(crate) key: u64,
+    pub(crate) news: News,
+}
+
+/// What is known of a connection, as bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct News(u8);
+
+impl News {
     /// It can be read from, or will say why not.
-    pub(crate) readable: bool,
+    pub(crate) const READABLE: Self = Self(1);
     /// It can be written to, or will say why not.
-    pub(crate) writable: bool,
+    pub(crate) const WRITABLE: Self = Self(2);
     /// A short read may not have taken all that is there: the peer has ended its side, the
     /// connection failed, or reads stop at the mark of urgent data (tcp(7)).
-    pub(crate) more: bool,
+    pub(crate) const MORE: Self = Self(4);
+
+    /// Whether all of these are known.
+    pub(crate) const fn has(self, wanted: Self) -> bool {
+        self.0 & wanted.0 == wanted.0
+    }
+
+    /// These too.
+    pub(crate) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Without these.
+    pub(crate) const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
 }
 
 impl Poller {
@@ -97,13 +120,14 @@ impl Poller {
 impl From<&EpollEvent> for Told {
     fn from(event: &EpollEvent) -> Self {
         let flags = event.events();
-        let gone = flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
-        let ended = gone || flags.contains(EpollFlags::EPOLLRDHUP);
-        Self {
-            key: event.data(),
-            readable: ended || flags.contains(EpollFlags::EPOLLIN),
-            writable: gone || flags.contains(EpollFlags::EPOLLOUT),
-            more: ended || flags.contains(EpollFlags::EPOLLPRI),
-        }
+        let gone = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+        let ended = gone | EpollFlags::EPOLLRDHUP;
+        let news = [
+            (ended | EpollFlags::EPOLLIN, News::READABLE),
+            (gone | EpollFlags::EPOLLOUT, News::WRITABLE),
+            (ended | EpollFlags::EPOLLPRI, News::MORE),
+        ];
+        let known = news.into_iter().filter(|(any_of, _)| flags.intersects(*any_of));
+        Self { key: event.data(), news: known.fold(News::default(), |all, (_, one)| all.and(one)) }
     }
 }

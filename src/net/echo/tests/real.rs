@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -128,7 +128,7 @@ async fn a_client_that_never_reads_costs_at_most_sixty_four_kibibytes() {
     let (pump, tally) = (pump.borrow(), tally.borrow());
     assert!(pump.unsent() > 0, "the session waits for its peer");
     assert_eq!(tally.read - tally.written, pump.unsent() as u64);
-    assert!(crate::net::sys::unacknowledged(pump.stream().tcp()).expect("a queue") > 0);
+    assert!(crate::net::sys::unacknowledged(&pump.stream().socket()).expect("a queue") > 0);
 }
 
 #[tokio::test(flavor = "local")]
@@ -152,29 +152,33 @@ async fn a_silent_session_that_is_finished_gives_its_client_a_fin() {
 /// What has arrived is in the kernel before anybody has told of it.
 #[tokio::test(flavor = "local")]
 async fn a_session_that_is_finished_answers_what_nobody_has_told_of() {
-    let (mut client, stream, registration) = connection().await;
-    let pump = Rc::new(RefCell::new(Pump::new(stream, Mode::Echo, None)));
-    let served = Rc::clone(&pump);
-    let (mut scratch, mut tally) = (vec![0; 1024], Tally::default());
-    let mut moved = Tally::default();
-    let mut lent = vec![0; 1024];
-    registration.begin(poll_fn(move |cx| {
-        let _goes_on = served.borrow_mut().poll(cx, &mut lent, &mut moved);
-        Poll::Pending
-    }));
-    client.write_all(b"hello").await.expect("a write");
-    client.read_exact(&mut [0; 5]).await.expect("the echo");
-    assert_eq!(client.try_write(b"late").expect("room"), 4);
-    {
-        let mut pump = pump.borrow_mut();
-        pump.stream().look_again();
-        pump.finish(End::Drain);
-        let polled = pump.poll(&mut Context::from_waker(Waker::noop()), &mut scratch, &mut tally);
-        assert_eq!((polled, tally.written), (Poll::Ready(End::Drain), 4));
-    }
-    let mut late = Vec::new();
-    client.read_to_end(&mut late).await.expect("FIN, not RST");
-    assert_eq!(late, b"late");
+    let (client, stream, registration) = connection().await;
+    let (mut reading, writing) = client.into_split();
+    assert_eq!(writing.try_write(b"hello").expect("room"), 5);
+    let mut pump = Pump::new(stream, Mode::Echo, None);
+    let (tell, told) = oneshot::channel();
+    registration.begin(async move {
+        let (mut scratch, mut tally) = (vec![0; 1024], Tally::default());
+        let mut poll = |cx: &mut Context<'_>, late: &[u8]| {
+            let polled = pump.poll(cx, &mut scratch, &mut tally);
+            if polled.is_pending() && tally.read == 5 {
+                assert_eq!(writing.try_write(late).expect("room"), late.len());
+                pump.stream().look_again();
+                pump.finish(End::Drain);
+                return pump.poll(cx, &mut scratch, &mut tally);
+            }
+            polled
+        };
+        let end = poll_fn(|cx| poll(cx, b" late")).await;
+        drop(pump);
+        tell.send((end, tally.written, writing)).expect("the test");
+    });
+    let told = timeout(SOON, told).await.expect("without waiting for the client");
+    let (end, written, _open) = told.expect("an end");
+    assert_eq!((end, written), (End::Drain, 10));
+    let mut echoed = Vec::new();
+    reading.read_to_end(&mut echoed).await.expect("FIN, not RST");
+    assert_eq!(echoed, b"hello late");
 }
 
 #[tokio::test(flavor = "local")]

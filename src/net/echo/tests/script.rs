@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-use crate::net::echo::{End, Pump, Tally};
+use crate::net::echo::{ByteStream, End, Pump, Tally};
 
 /// What one read does; past the script the stream is at its end.
 #[derive(Debug, Clone)]
@@ -76,14 +76,10 @@ impl Script {
     }
 }
 
-impl AsyncRead for Script {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+impl ByteStream for Script {
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.reads.pop_front() {
-            None => Poll::Ready(Ok(())),
+            None => Poll::Ready(Ok(0)),
             Some(Read::Pending) => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -94,25 +90,19 @@ impl AsyncRead for Script {
             }
             Some(Read::Fail(errno)) => Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
             Some(Read::Bytes(mut bytes)) => {
-                let rest = bytes.split_off(bytes.len().min(buffer.remaining()));
-                buffer.put_slice(&bytes);
+                let rest = bytes.split_off(bytes.len().min(room.len()));
+                room[..bytes.len()].copy_from_slice(&bytes);
                 let end = self.boundaries.last().map_or(0, |begin| begin + bytes.len());
                 self.boundaries.push(end);
                 if !rest.is_empty() {
                     self.reads.push_front(Read::Bytes(rest));
                 }
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(bytes.len()))
             }
         }
     }
-}
 
-impl AsyncWrite for Script {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         assert!(!self.shut, "nothing is written after the half-close");
         let most = match self.writes.pop_front() {
             None => bytes.len(),
@@ -133,13 +123,24 @@ impl AsyncWrite for Script {
         Poll::Ready(Ok(most))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.shut = true;
         Poll::Ready(Ok(()))
+    }
+}
+
+impl ByteStream for DuplexStream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(room);
+        AsyncRead::poll_read(Pin::new(self), cx, &mut room).map_ok(|()| room.filled().len())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(self), cx, bytes)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(self), cx)
     }
 }
 
