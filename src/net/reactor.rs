@@ -36,8 +36,8 @@ pub(crate) struct Reactor {
     called: RefCell<VecDeque<Key>>,
     /// Wakes [`Self::run`].
     waker: RefCell<Option<Waker>>,
-    /// Of the connection whose task is polled; the others' lie in their places. Each
-    /// connection has it, and none looks into a place that is read already.
+    /// What is known of the connection whose task is being polled; of every other one that
+    /// lies in its place. All connections share this cell.
     ready: Rc<Readiness>,
     turn: Arc<Turn>,
     tasks_waker: Waker,
@@ -230,7 +230,8 @@ impl Reactor {
             let mut task = Some(task);
             self.in_place(key, |place| (place.known, place.task) = (known, task.take()));
         }
-        // Asked before it is set: an exchange is dearer than all the rest of this.
+        // Asked before it is changed: most turns are whole, and an exchange is a locked
+        // instruction.
         if self.turn.0.load(Relaxed) {
             self.turn.0.store(false, Relaxed);
             self.enqueue(key);
