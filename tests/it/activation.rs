@@ -1,14 +1,14 @@
 //! Sockets that were open before the program: systemd's, by `LISTEN_FDS`.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::common::{
-    Block, DEADLINE, Ipcow, NO_SPECS, Need, assert_free, connect, counts, echo_tcp, echo_udp,
-    eventually, needs, read_to_fin, refused, udp_client,
+    Block, DEADLINE, Ipcow, NO_SPECS, Namespace, Need, assert_free, connect, counts, echo_tcp,
+    echo_udp, eventually, needs, read_to_fin, refused, udp_client,
 };
 
 /// Becomes a program that holds these sockets as systemd would give them: `tcp:ADDR:PORT`
@@ -123,16 +123,21 @@ fn variables_that_do_not_describe_the_sockets_are_refused_by_name() {
 
 #[test]
 fn in_use_means_others_and_not_the_sockets_that_were_given() {
-    if !needs(&[Need::Tool("python3")]) {
+    if !needs(&[Need::Tool("python3"), Need::Root, Need::Tool("ip")]) {
         return;
     }
     let block = Block::new();
-    let specs = [format!("tcp://{}:8000-8003,!in-use", block.ip(0))];
-    let mut server = held(Ipcow::serve(specs), &[tcp(block.at(8002))]).start();
-    let ready = server.ready();
-    assert_eq!((ready.endpoints("total"), ready.endpoints("listening")), (4, 4));
-    assert!(!server.stderr().contains("in_use"), "{}", server.stderr());
-    server.terminate().expect_code(0);
+    // The word speaks of the whole machine: one on which no other test names a port.
+    Namespace::new().enter(|| {
+        let _other = TcpListener::bind((block.ip(1), 8_001)).expect("a fresh address");
+        let specs = [format!("tcp://{}:8000-8003,!in-use", block.ip(0))];
+        let mut server = held(Ipcow::serve(specs), &[tcp(block.at(8002))]).start();
+        let ready = server.ready();
+        assert_eq!((ready.endpoints("total"), ready.endpoints("listening")), (3, 3));
+        assert!(!server.stderr().contains("in_use"), "{}", server.stderr());
+        assert!(refused(block.at(8001)), "somebody else's port is left out");
+        server.terminate().expect_code(0);
+    });
 }
 
 #[test]
