@@ -6,6 +6,7 @@
 //! the program. Here one call of epoll_wait(2) names the tasks, and they are polled
 //! where they lie. Knows nothing of what they do.
 
+mod crowd;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,8 @@ use slab::Slab;
 
 use super::lean_stream::{LeanStream, Readiness};
 use super::sys::poller::{BATCH, News, Poller, Told};
+use super::sys::scheduling;
+use crowd::Crowd;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -42,6 +45,7 @@ pub(crate) struct Reactor {
     turn: Arc<Turn>,
     tasks_waker: Waker,
     registered: Cell<u32>,
+    crowd: Cell<Crowd>,
     /// Nobody polls any more.
     ended: Cell<bool>,
 }
@@ -142,6 +146,7 @@ impl Reactor {
             tasks_waker: Waker::from(Arc::clone(&turn)),
             turn,
             registered: Cell::default(),
+            crowd: Cell::default(),
             ended: Cell::default(),
         })
     }
@@ -189,7 +194,7 @@ impl Reactor {
         let full = loop {
             match self.poller.poll(cx, told) {
                 Poll::Pending => break false,
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.heard_of(told.len()),
                 Poll::Ready(Err(error)) => return Poll::Ready(error),
             }
             for Told { key, news } in &*told {
@@ -212,6 +217,23 @@ impl Reactor {
             let _resumed = pin!(tokio::task::yield_now()).poll(cx);
         }
         Poll::Pending
+    }
+
+    /// Has the thread wait for its core while its connections come in crowds: had it the
+    /// core for the first of them, it would keep the clients on that core from sending
+    /// more, and sleep and wake for every few messages.
+    fn heard_of(&self, connections: usize) {
+        let (crowd, turned) = self.crowd.get().heard_of(connections);
+        self.crowd.set(crowd);
+        let (from, to) = match turned {
+            None => return,
+            Some(true) => (scheduling::INTERRUPTS, scheduling::WAITS),
+            Some(false) => (scheduling::WAITS, scheduling::INTERRUPTS),
+        };
+        // Whoever chose another policy, or refuses this one, has it stay as it is.
+        if !matches!(scheduling::change(from, to), Ok(true)) {
+            self.crowd.set(Crowd::Unheeded);
+        }
     }
 
     /// Polls one task, if it is still there.

@@ -9,6 +9,7 @@ pub(crate) mod descriptors;
 pub(crate) mod poller;
 #[cfg(feature = "http")]
 pub(crate) mod rights;
+pub(super) mod scheduling;
 pub(super) mod screen;
 pub(super) mod stream_calls;
 

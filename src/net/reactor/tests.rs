@@ -74,6 +74,35 @@ async fn more_connections_than_one_call_tells_of_are_all_served_again_and_again(
     }
 }
 
+#[tokio::test(flavor = "local")]
+async fn the_thread_waits_for_its_core_while_connections_come_in_crowds() {
+    let has = |policy| scheduling::change(policy, policy).expect("an answer");
+    assert!(has(scheduling::INTERRUPTS), "a thread begins so");
+    let reactor = reactor();
+    let (mut clients, mut ended) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (client, server) = pair();
+        clients.push(tokio_client(client));
+        ended.push(echo(&reactor, server));
+    }
+    spawn_local(reactor.run());
+    // On this one thread the reactor hears of all that was written before it has its turn.
+    for _ in 0..16 {
+        for client in &mut clients {
+            client.write_all(b"together").await.expect("room");
+        }
+        for client in &mut clients {
+            client.read_exact(&mut [0; 8]).await.expect("the echo");
+        }
+    }
+    assert!(has(scheduling::WAITS));
+    for _ in 0..100 {
+        clients[0].write_all(b"alone").await.expect("room");
+        clients[0].read_exact(&mut [0; 5]).await.expect("the echo");
+    }
+    assert!(has(scheduling::INTERRUPTS));
+}
+
 /// A read stops at the mark of urgent data, short of what lies behind, and no further event
 /// follows.
 #[tokio::test(flavor = "local")]
