@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput};
 #[allow(dead_code, unused_imports, reason = "its own tests are not run here")]
 #[path = "../../src/net/terminator.rs"]
 mod product;
-#[allow(unused_imports, reason = "its own tests are not run here")]
+#[allow(dead_code, unused_imports, reason = "its own tests are not run here")]
 #[path = "../../src/net/sys/screen.rs"]
 mod screen;
 

@@ -136,10 +136,13 @@ fn a_sequence_across_the_edge_of_a_block_is_found_at_every_place() {
 }
 
 #[test]
-fn a_read_that_is_full_of_near_matches_is_searched_to_its_end() {
-    let mut read = b"!!quit! ".repeat(10 * BLOCK);
-    read.extend_from_slice(b"!!quit!!");
-    assert_eq!(run(b"!!quit!!", [&read[..]]), Some((0, 80 * BLOCK)));
+fn a_read_that_is_full_of_near_matches_is_searched_from_end_to_end() {
+    for before in [0, 1, 40 * 64, 80 * 64] {
+        let mut read = b"!!quit! ".repeat(before);
+        read.extend_from_slice(b"!!quit!!");
+        read.extend(b"!!quit! ".repeat(80 * 64 - before));
+        assert_eq!(run(b"!!quit!!", [&read[..]]), Some((0, 8 * before)));
+    }
 }
 
 proptest! {
