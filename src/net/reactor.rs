@@ -219,9 +219,9 @@ impl Reactor {
         Poll::Pending
     }
 
-    /// Has the thread wait for its core while its connections come in crowds: had it the
-    /// core for the first of them, it would keep the clients on that core from sending
-    /// more, and sleep and wake for every few messages.
+    /// Has the thread wait for its core while its connections come in crowds. If it took the
+    /// core for the first of several messages, it would keep clients that share the core
+    /// from sending the others, and sleep and wake for every few.
     fn heard_of(&self, connections: usize) {
         let (crowd, turned) = self.crowd.get().heard_of(connections);
         self.crowd.set(crowd);
