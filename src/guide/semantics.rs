@@ -38,8 +38,8 @@
 //! [`stop`](crate::service::ServiceHandle::stop), and dropping the handle, cut off every
 //! session at once, join every thread and free every port; a drop waits for that. Futures
 //! of your sessions are dropped where they wait; actors get no message any more, and
-//! `stopped` is called. A thread that hangs in code of yours is waited for for two seconds, logged and
-//! left behind: only its own end closes what it holds.
+//! `stopped` is called. A thread that hangs in code of yours, so that no session ends for two
+//! seconds, is logged and left behind: only its own end closes what it holds.
 //!
 //! # Panic
 //!

@@ -157,8 +157,8 @@ impl Guardian {
     }
 
     /// Stops every thread, joins it, and says whether all ended well. What
-    /// still ran there is dropped.
-    pub(super) async fn join_threads(&mut self) -> bool {
+    /// still ran there is dropped, and `open` counts the sessions of that.
+    pub(super) async fn join_threads(&mut self, open: impl Fn() -> u64) -> bool {
         let threads: Vec<_> = self.threads.iter_mut().map(Option::take).collect();
         for (worker, thread) in (1..).map(WorkerId).zip(threads) {
             if let Some(thread) = thread {
@@ -166,7 +166,7 @@ impl Guardian {
                 self.joins.begin(worker, thread);
             }
         }
-        self.joins.finish().await
+        self.joins.finish(open).await
     }
 
     /// What was logged, at the end of the service. An ErrorLog that is dead or

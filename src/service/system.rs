@@ -162,7 +162,8 @@ fn run(
         }
         drain(timeout(), &mut tree, end, &mut inbox, &mut subscribers).await;
         shared.ending.store(true, Ordering::Release);
-        if !tree.guardian.join_threads().await {
+        let totals = || Totals::sum(shared.counters.iter().map(AsRef::as_ref));
+        if !tree.guardian.join_threads(|| totals().active()).await {
             tracing::error!("a worker thread panicked");
         }
         if let Some(counters) = shared.counters.first() {
@@ -173,7 +174,7 @@ fn run(
             records.finish();
         }
         let uptime = shared.started.elapsed();
-        let totals = Totals::sum(shared.counters.iter().map(AsRef::as_ref));
+        let totals = totals();
         shared.events.tell(Event::Stopped {
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             accepted: totals.accepted,
