@@ -58,8 +58,8 @@
 //! process's soft limit of open files to the hard one, and makes room in its table of
 //! descriptors; [`ServiceBuilder::make_room`](service::ServiceBuilder::make_room) does so
 //! where it is cheapest, before there are threads. A worker that hears of several echo sessions
-//! at a time asks the kernel to schedule its own thread as `SCHED_BATCH` (sched(7)), for as long
-//! as it does and where nobody gave it another policy. It installs no signal handler and
+//! at a time asks the kernel to schedule its own thread as `SCHED_BATCH` (sched(7)), until they
+//! come one at a time, and only where nobody gave it another policy. It installs no signal handler and
 //! no logger, reads no environment unless [`config::environment`] is called, and never ends
 //! the process. Events are written through `tracing`. Dropping a
 //! [`ServiceHandle`](service::ServiceHandle) stops its service, joins its threads and frees
